@@ -1,0 +1,124 @@
+"""Data: named sets, folders and archives of images, arrays and data set objects, all as one `Data`.
+
+The import is light on purpose: every source lives in a module of its own that `open_data` imports when asked.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from sparring.data.records import Data, Modes, Problem
+from sparring.errors import UsageError, unknown_name
+
+if TYPE_CHECKING:
+    import numpy as np
+    import torch
+
+__all__ = ["SOURCES", "Data", "Modes", "Problem", "Source", "open_data"]
+
+
+@dataclass(frozen=True)
+class Source:
+    """A named data set.
+
+    Attributes:
+        name: the key in `SOURCES`, and what ``--data`` takes.
+        summary: what it is, in one line.
+        licence: under which terms the data may be used.
+        open: ``open(data_root, seed) -> Data``.
+    """
+
+    name: str
+    summary: str
+    licence: str
+    open: Callable[[str | Path | None, int], Data]
+
+
+def _open_digits(data_root: str | Path | None, seed: int) -> Data:
+    from sparring.data.digits import open_digits
+
+    return open_digits()
+
+
+def _open_mnist(data_root: str | Path | None, seed: int) -> Data:
+    from sparring.data.idx import open_idx
+
+    return open_idx("mnist", data_root)
+
+
+def _open_fashion_mnist(data_root: str | Path | None, seed: int) -> Data:
+    from sparring.data.idx import open_idx
+
+    return open_idx("fashion-mnist", data_root)
+
+
+def _open_ring(data_root: str | Path | None, seed: int) -> Data:
+    from sparring.data.synthetic import open_points, ring
+
+    return open_points("ring", ring(), seed)
+
+
+def _open_grid(data_root: str | Path | None, seed: int) -> Data:
+    from sparring.data.synthetic import grid, open_points
+
+    return open_points("grid", grid(), seed)
+
+
+_MNIST_LICENCE = "CC BY-SA 3.0, Yann LeCun, Corinna Cortes, Christopher Burges"
+
+SOURCES: dict[str, Source] = {
+    source.name: source
+    for source in (
+        Source(
+            "digits", "12,000 handwritten digits from MNIST, 28×28 grey, shipped inside", _MNIST_LICENCE, _open_digits
+        ),
+        Source("mnist", "MNIST, 70,000 handwritten digits, 28×28 grey", _MNIST_LICENCE, _open_mnist),
+        Source("fashion-mnist", "70,000 pictures of clothes, 28×28 grey", "MIT, Zalando SE", _open_fashion_mnist),
+        Source("ring", "points in the plane: 8 Gaussians on the unit circle", "Apache-2.0", _open_ring),
+        Source("grid", "points in the plane: 25 Gaussians on a 5×5 grid", "Apache-2.0", _open_grid),
+    )
+}
+"""The data sets that `open_data` and ``--data`` know by name."""
+
+
+def open_data(
+    source: str | Path | np.ndarray[Any, Any] | torch.Tensor | torch.utils.data.Dataset[Any],
+    *,
+    data_root: str | Path | None = None,
+    resolution: int | None = None,
+    channels: int | None = None,
+    fit: str = "crop",
+    background: str = "white",
+    cache_dir: str | Path | None = None,
+    seed: int = 0,
+) -> Data:
+    """Open any source of data.
+
+    Args:
+        source: a name in `SOURCES`; the path of a folder or ``.zip`` of images; an array or tensor, uint8
+            [N, C, H, W] or [N, H, W] in 0 … 255, float of the same shapes in [-1, 1], or float [N, 2] (points in
+            the plane); or a map-style ``torch.utils.data.Dataset`` whose items are an image (PIL, tensor, array)
+            or ``(image, label)``.
+        data_root: folder in which ``"mnist"`` and ``"fashion-mnist"`` are looked for first (``--data-root``).
+        resolution: side of the square images in pixels (``--resolution``). None keeps the images' size; a folder
+            of images of several sizes, or not square, then gets 64.
+        channels: 1 or 3 (``--channels``). None keeps the channels; a folder gets 1 if every image is grey, else 3.
+        fit: what becomes of images that are not square (``--fit``): ``"crop"`` keeps the centre, ``"pad"`` adds
+            bars of the background, ``"stretch"`` changes the aspect. Only matters with a size to be made.
+        background: colour on which transparent images are laid, a name or ``#rrggbb`` (``--background``).
+        cache_dir: where decoded folders are kept; default SPARRING_CACHE, else the user's cache folder.
+        seed: fixes the points of ``"ring"`` and ``"grid"``; the other sources do not depend on it.
+
+    Returns:
+        The data. Files that could not be used are listed in ``problems``, never fatal.
+
+    Raises:
+        UsageError: an option or the source's name is wrong.
+        DataError: the source holds nothing that can be trained on.
+    """
+    if isinstance(source, str) and source in SOURCES:
+        return SOURCES[source].open(data_root, seed)
+    raise UsageError(unknown_name("data", str(source), SOURCES))
