@@ -7,11 +7,12 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from difflib import get_close_matches
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from sparring.data.records import Data, Modes, Problem
-from sparring.errors import UsageError, unknown_name
+from sparring.errors import UsageError
 
 if TYPE_CHECKING:
     import numpy as np
@@ -119,6 +120,32 @@ def open_data(
         UsageError: an option or the source's name is wrong.
         DataError: the source holds nothing that can be trained on.
     """
+    from sparring.data.images import check_wishes
+
+    wishes = check_wishes(resolution, channels, fit, background)
     if isinstance(source, str) and source in SOURCES:
-        return SOURCES[source].open(data_root, seed)
-    raise UsageError(unknown_name("data", str(source), SOURCES))
+        from sparring.data.arrays import reshape
+
+        return reshape(SOURCES[source].open(data_root, seed), wishes)
+    if isinstance(source, str | Path):
+        from sparring.data.folder import open_images
+
+        return open_images(_existing(source), wishes, cache_dir)
+    from sparring.data.arrays import open_object
+
+    return open_object(source, wishes)
+
+
+def _existing(source: str | Path) -> Path:
+    """Return the path of a folder or zip, or say in one sentence what ``source`` is not."""
+    path = Path(source).expanduser()
+    if path.is_dir() or (path.is_file() and path.suffix.lower() == ".zip"):
+        return path
+    if path.is_file():
+        raise UsageError(f"data: '{source}' is a file, but neither a folder nor a .zip of images.")
+    known = ", ".join(SOURCES)
+    near = get_close_matches(str(source), SOURCES, n=1, cutoff=0.5)
+    hint = f" (did you mean '{near[0]}'?)" if near else ""
+    raise UsageError(
+        f"data: '{source}' is neither a data set{hint} nor an existing folder or .zip; the data sets are {known}."
+    )

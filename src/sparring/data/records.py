@@ -118,7 +118,7 @@ def fingerprint(samples: Array, labels: Array | None) -> str:
         digest.update(f"{array.dtype.str}{array.shape};".encode())
         rows = max(1, _CHUNK // max(1, array.nbytes // max(1, len(array))))
         for start in range(0, len(array), rows):
-            digest.update(np.ascontiguousarray(array[start : start + rows]))
+            digest.update(np.ascontiguousarray(array[start : start + rows]).data)
     return digest.hexdigest()
 
 
