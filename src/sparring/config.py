@@ -1,0 +1,359 @@
+"""The one source of flags, files and checks: frozen models that describe a training run completely.
+
+Values that come from a preset, a file and the command line are merged with `resolve`, then checked across fields with
+messages that name the flag, the value and what to do instead.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import tomllib
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, create_model, field_validator, model_validator
+
+from sparring.errors import UsageError, unknown_name
+from sparring.losses import LOSSES, Labels
+from sparring.networks import NETWORKS, NetworkSpec, PlayerSpec
+from sparring.penalties import PENALTIES
+
+NormKind = Literal["batch", "layer", "none"]
+
+
+class _Frozen(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+
+
+class PlayerConfig(_Frozen):
+    """What both players have: a network's size and an optimizer."""
+
+    lr: float = Field(2e-4, gt=0, description="learning rate")
+    optimizer: Literal["adam", "rmsprop"] = Field("adam", description="optimizer; rmsprop is WGAN's (arXiv:1701.07875)")
+    betas: tuple[float, float] = Field(
+        (0.5, 0.999), description="Adam's β1 and β2; rmsprop smooths with β2 and needs β1 = 0"
+    )
+    width: int | None = Field(None, gt=0, description="channels next to the image, or hidden units; the network's own if unset")
+    norm: NormKind | None = Field(None, description="normalization; the network's own if unset")
+
+    @field_validator("betas")
+    @classmethod
+    def _betas_in_range(cls, betas: tuple[float, float]) -> tuple[float, float]:
+        if not all(0 <= beta < 1 for beta in betas):
+            raise ValueError("both must be at least 0 and below 1")
+        return betas
+
+    @model_validator(mode="after")
+    def _rmsprop_has_no_momentum(self) -> PlayerConfig:
+        if self.optimizer == "rmsprop" and self.betas[0] != 0:
+            raise ValueError("optimizer rmsprop has no first moment: give --g.betas or --d.betas as 0 0.99")
+        return self
+
+
+class GeneratorConfig(PlayerConfig):
+    """The generator's own settings."""
+
+    ema_half_life: int = Field(
+        5000, ge=0, description="half-life, in images seen, of the averaged copy of G that samples are drawn from; 0 = off"
+    )
+
+
+class DiscriminatorConfig(PlayerConfig):
+    """The discriminator's own settings."""
+
+    steps: int = Field(1, ge=1, le=100, description="turns of D before each turn of G (k)")
+    weight_clip: float | None = Field(None, gt=0, description="clip D's weights to ± this after each of its turns (WGAN)")
+
+
+class TrainConfig(_Frozen):
+    """Everything that decides what a training run does."""
+
+    data: str = Field(description="a data set's name, or a folder or zip of images")
+    preset: str = Field(description="the recipe that gave every value not set by hand")
+    data_root: Path | None = Field(None, description="folder that holds data sets already downloaded")
+    resolution: int | None = Field(None, ge=4, le=1024, description="resize images to this side, in pixels")
+    channels: Literal[1, 3] | None = Field(None, description="1 = grey, 3 = colour; found out from the images if unset")
+    fit: Literal["crop", "pad", "stretch"] = Field("crop", description="how an image that is not square becomes square")
+    background: str = Field("white", description="colour under transparent images: a name or #rrggbb")
+
+    network: str = Field("dcgan", description="architecture of both players (sparring list networks)")
+    latent_dim: int = Field(100, ge=1, le=4096, description="length of z")
+    prior: Literal["normal", "uniform"] = Field("normal", description="z ~ N(0, I) or U(-1, 1)")
+    loss: str = Field("non-saturating", description="adversarial loss (sparring list losses)")
+    penalty: tuple[str, ...] = Field((), description="name:weight, repeatable, or none (sparring list penalties)")
+    real_label: float = Field(1.0, ge=0, le=1.2, description="D's target for real samples; below 1 = label smoothing")
+    fake_label: float = Field(0.0, ge=-0.2, le=1, description="D's target for fakes; above 0 = two-sided smoothing")
+    g: GeneratorConfig = Field(default_factory=GeneratorConfig, description="generator")
+    d: DiscriminatorConfig = Field(default_factory=DiscriminatorConfig, description="discriminator")
+    batch_size: int = Field(64, ge=2, description="real images in a turn of D, and fakes in a turn of either")
+    decay_from: float = Field(
+        1.0, ge=0, le=1, description="fraction of the run after which both learning rates fall linearly to 0; 1 = never"
+    )
+
+    steps: int | None = Field(None, ge=1, description="length of the run in turns of G")
+    epochs: float | None = Field(None, gt=0, description="length of the run in passes over the data")
+    images: int | None = Field(None, ge=1, description="length of the run in real images that G has played against")
+    log_every: int = Field(50, ge=0, description="steps between rows of the log; 0 = off")
+    sample_every: int = Field(500, ge=0, description="steps between sample grids; 0 = off")
+    eval_every: int = Field(1000, ge=0, description="steps between evaluations; 0 = off")
+    checkpoint_every: int = Field(1000, ge=0, description="steps between checkpoints; 0 = only at the end")
+    keep: int = Field(2, ge=1, description="newest checkpoints to keep, beside the best")
+    eval_samples: int = Field(2000, ge=10, description="generated samples in an evaluation")
+
+    seed: int = Field(0, ge=0, lt=2**63, description="seed of everything random")
+    device: str = Field("auto", description="auto, cpu, cuda, cuda:1 or mps")
+    precision: Literal["auto", "fp32", "bf16"] = Field("auto", description="arithmetic of the networks")
+    threads: int | None = Field(None, ge=1, description="processor threads; all cores if unset")
+
+    @field_validator("network")
+    @classmethod
+    def _network_exists(cls, name: str) -> str:
+        return _known(name, NETWORKS)
+
+    @field_validator("loss")
+    @classmethod
+    def _loss_exists(cls, name: str) -> str:
+        return _known(name, LOSSES)
+
+    @field_validator("penalty")
+    @classmethod
+    def _penalties_exist(cls, specs: tuple[str, ...]) -> tuple[str, ...]:
+        if specs == ("none",):
+            return ()
+        names = [parse_penalty(spec)[0] for spec in specs]
+        if len(set(names)) < len(names):
+            raise ValueError(f"each penalty can be given once, not {', '.join(specs)}")
+        return specs
+
+    @model_validator(mode="after")
+    def _one_length(self) -> TrainConfig:
+        given = [name for name in LENGTHS if getattr(self, name) is not None]
+        if len(given) != 1:
+            raise ValueError(f"the length of a run is one of --steps, --epochs and --images, not {len(given)} of them")
+        return self
+
+    @model_validator(mode="after")
+    def _combination_makes_sense(self) -> TrainConfig:
+        reason = _contradiction(self)
+        if reason is not None:
+            raise ValueError(reason)
+        return self
+
+    @property
+    def labels(self) -> Labels:
+        """D's targets."""
+        return Labels(self.real_label, self.fake_label)
+
+    @property
+    def penalties(self) -> dict[str, float]:
+        """Weight of each penalty, by name."""
+        return dict(parse_penalty(spec) for spec in self.penalty)
+
+    @property
+    def g_norm(self) -> str:
+        """G's normalization: the one set, or the network's own."""
+        return self.g.norm or NETWORKS[self.network].g_norm
+
+    @property
+    def d_norm(self) -> str:
+        """D's normalization: the one set, or the network's own."""
+        return self.d.norm or NETWORKS[self.network].d_norm
+
+    def network_spec(self, shape: tuple[int, ...]) -> NetworkSpec:
+        """Return what the networks must fit, for samples of this shape."""
+        own = NETWORKS[self.network].width
+        return NetworkSpec(
+            shape=shape,
+            latent_dim=self.latent_dim,
+            g=PlayerSpec(self.g.width or own, self.g_norm),
+            d=PlayerSpec(self.d.width or own, self.d_norm),
+        )
+
+    def total_steps(self, dataset_size: int) -> int:
+        """Return the length of the run in steps, for a data set of this size."""
+        if self.steps is not None:
+            return self.steps
+        images = self.images if self.images is not None else (self.epochs or 0) * dataset_size
+        return max(1, round(images / self.batch_size))
+
+    def identity(self) -> str:
+        """Return a hash of all that must be the same for a run to be resumed: not its length, cadence or machine."""
+        fixed = self.model_dump(mode="json", exclude=set(LENGTHS) | _NOT_IDENTITY)
+        return hashlib.sha256(json.dumps(fixed, sort_keys=True).encode()).hexdigest()[:16]
+
+
+LENGTHS = ("steps", "epochs", "images")
+_NOT_IDENTITY = {
+    *("log_every", "sample_every", "eval_every", "checkpoint_every", "keep", "eval_samples"),
+    *("device", "threads", "data_root"),
+}
+
+
+def _known(name: str, table: Mapping[str, object]) -> str:
+    if name not in table:
+        raise ValueError(unknown_name("", name, table).removeprefix(": "))
+    return name
+
+
+def parse_penalty(spec: str) -> tuple[str, float]:
+    """Split ``name:weight``.
+
+    Args:
+        spec: for example ``"r1:0.1"``.
+
+    Returns:
+        The penalty's name and its weight.
+
+    Raises:
+        ValueError: the name is unknown or the weight is not a positive number.
+    """
+    name, colon, number = spec.partition(":")
+    _known(name, PENALTIES)
+    try:
+        weight = float(number)
+    except ValueError:
+        weight = 0.0
+    if not colon or not 0 < weight < float("inf"):
+        raise ValueError(f"'{spec}' needs a positive weight after a colon, as in {name}:0.1")
+    return name, weight
+
+
+def _contradiction(config: TrainConfig) -> str | None:
+    """Return why the mathematics forbids a combination of settings, or None."""
+    loss, penalties = LOSSES[config.loss], [PENALTIES[name] for name in config.penalties]
+    if not loss.smoothable and config.labels != Labels():
+        return f"--real-label and --fake-label: the loss '{loss.name}' has no labels to smooth; leave them at 1 and 0"
+    if config.real_label <= config.fake_label:
+        return f"--real-label {config.real_label:g} must be above --fake-label {config.fake_label:g}"
+    if loss.name == "saturating" and config.fake_label != 0:
+        return "--fake-label: with the saturating loss G would be pulled to the smoothed target; smooth only --real-label"
+    if loss.lipschitz and config.d.weight_clip is None and not any(p.bounds_slope for p in penalties):
+        return f"--loss {loss.name} needs a bound on D's slope: give --penalty wgan-gp:10 or --d.weight-clip 0.01"
+    if config.d_norm == "batch":
+        for penalty in penalties:
+            if penalty.per_sample_gradient:
+                return f"--penalty {penalty.name} is taken per sample, which batch normalization in D mixes: give --d.norm layer"
+    return None
+
+
+def _partial(model: type[BaseModel]) -> type[BaseModel]:
+    """Return the model with every field optional: what a user may set on top of a preset."""
+    fields: dict[str, Any] = {}
+    for name, field in model.model_fields.items():
+        kind = field.annotation
+        if isinstance(kind, type) and issubclass(kind, BaseModel):
+            kind = _partial(kind)
+        fields[name] = (kind | None if kind is not None else None, Field(None, description=field.description))
+    return create_model(f"{model.__name__}Overrides", __config__=ConfigDict(extra="forbid"), **fields)
+
+
+#: The flags of ``sparring train``: `TrainConfig` with every field optional.
+TrainOverrides = _partial(TrainConfig)
+
+
+def resolve(base: TrainConfig, overrides: Mapping[str, Any]) -> TrainConfig:
+    """Put settings made by hand on top of a preset.
+
+    Args:
+        base: the complete config of a preset.
+        overrides: field -> value; nested mappings for ``g`` and ``d``. A length replaces the preset's length.
+
+    Returns:
+        The checked config.
+
+    Raises:
+        UsageError: a value is out of range or contradicts another; the sentence names the flag.
+    """
+    values = base.model_dump()
+    if any(overrides.get(name) is not None for name in LENGTHS):
+        values.update(dict.fromkeys(LENGTHS))
+    for key, value in overrides.items():
+        values[key] = values[key] | dict(value) if isinstance(value, Mapping) and key in values else value
+    return validate(values)
+
+
+def validate(values: Mapping[str, Any]) -> TrainConfig:
+    """Build a config from plain values.
+
+    Args:
+        values: field -> value.
+
+    Raises:
+        UsageError: the sentence names the flag, the value and what is wrong with it.
+    """
+    try:
+        return TrainConfig.model_validate(values)
+    except ValidationError as error:
+        raise UsageError(describe(error)) from None
+
+
+def describe(error: ValidationError) -> str:
+    """Say in one sentence what pydantic found first: the flag, the value and what is wrong with it."""
+    first = error.errors()[0]
+    problem = str(first["msg"]).removeprefix("Value error, ")
+    if first["type"] == "extra_forbidden":
+        return unknown_name("config", ".".join(map(str, first["loc"])), TrainConfig.model_fields)
+    if not [part for part in first["loc"] if part not in ("g", "d")]:
+        return f"{problem}."
+    names = [str(part) for part in first["loc"] if isinstance(part, str)]
+    flag = "--" + ".".join(names).replace("_", "-")
+    given = first["input"]
+    shown = " ".join(map(str, given)) if isinstance(given, tuple | list) else given
+    return f"{flag} {shown}: {problem[0].lower()}{problem[1:]}".removesuffix(".") + "."
+
+
+def differences(config: TrainConfig, base: TrainConfig) -> list[str]:
+    """Return the flags that turn one config into another, as they are typed.
+
+    Args:
+        config: where to get.
+        base: where to start, for example a preset's config.
+
+    Returns:
+        One string a flag: ``"--loss hinge"``, ``"--g.lr 0.0001"``.
+    """
+    return [
+        f"--{name.replace('_', '-')} {value}"
+        for name, value in _flat(config).items()
+        if value != _flat(base)[name] and value is not None
+    ]
+
+
+def _flat(model: BaseModel, prefix: str = "") -> dict[str, str | None]:
+    """Return flag -> value as typed, None where unset."""
+    values: dict[str, str | None] = {}
+    for name in type(model).model_fields:
+        value = getattr(model, name)
+        if isinstance(value, BaseModel):
+            values |= _flat(value, f"{prefix}{name}.")
+        elif isinstance(value, tuple):
+            values[prefix + name] = " ".join(map(str, value)) or "none"
+        else:
+            values[prefix + name] = None if value is None else str(value)
+    return values
+
+
+def read_config_file(path: Path) -> dict[str, Any]:
+    """Read settings from a TOML or JSON file, a run's ``config.json`` included.
+
+    Args:
+        path: the file.
+
+    Returns:
+        field -> value.
+
+    Raises:
+        UsageError: the file is missing or cannot be parsed.
+    """
+    try:
+        text = path.read_text(encoding="utf-8")
+        values = json.loads(text) if path.suffix == ".json" else tomllib.loads(text)
+    except OSError as error:
+        raise UsageError(f"--config: cannot read {path}: {error.strerror}.") from None
+    except ValueError as error:
+        raise UsageError(f"--config: {path} is not valid {path.suffix.removeprefix('.').upper()}: {error}.") from None
+    if not isinstance(values, dict):
+        raise UsageError(f"--config: {path} must hold a table of settings, not a {type(values).__name__}.")
+    return {key: value for key, value in values.items() if value is not None}

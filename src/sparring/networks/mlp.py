@@ -1,0 +1,56 @@
+"""Fully connected players with three hidden layers each, for points and for small images (arXiv:1406.2661, §5)."""
+
+from __future__ import annotations
+
+import math
+from typing import cast
+
+import torch
+from torch import Tensor, nn
+
+from sparring.networks.layers import Logit, Reshape, draw_weights, normalization
+from sparring.networks.spec import NetworkSpec, PlayerSpec
+
+_HIDDEN_LAYERS = 3
+
+
+def _hidden(inputs: int, player: PlayerSpec, activation: nn.Module) -> list[nn.Module]:
+    sizes = [inputs, *[player.width] * _HIDDEN_LAYERS]
+    layers: list[nn.Module] = []
+    for before, after in zip(sizes, sizes[1:], strict=False):
+        layers += [nn.Linear(before, after), normalization(player.norm, after, flat=True), activation]
+    return layers
+
+
+class Generator(nn.Module):
+    """``z [B, latent_dim]`` to samples: images in [-1, 1] end in tanh, points end in a linear layer."""
+
+    def __init__(self, spec: NetworkSpec, randomness: torch.Generator) -> None:
+        super().__init__()
+        is_image = len(spec.shape) == 3
+        self.layers = nn.Sequential(
+            *_hidden(spec.latent_dim, spec.g, nn.ReLU()),
+            nn.Linear(spec.g.width, math.prod(spec.shape)),
+            nn.Tanh() if is_image else nn.Identity(),
+            Reshape(*spec.shape),
+        )
+        draw_weights(self, randomness, std=None)
+
+    def forward(self, z: Tensor) -> Tensor:
+        """Return the samples, ``[B, *shape]``, of ``z [B, latent_dim]``."""
+        return cast("Tensor", self.layers(z))
+
+
+class Discriminator(nn.Module):
+    """Samples ``[B, *shape]`` to logits ``[B]``."""
+
+    def __init__(self, spec: NetworkSpec, randomness: torch.Generator) -> None:
+        super().__init__()
+        self.layers = nn.Sequential(
+            nn.Flatten(), *_hidden(math.prod(spec.shape), spec.d, nn.LeakyReLU(0.2)), Logit(spec.d.width)
+        )
+        draw_weights(self, randomness, std=None)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Return the logits, ``[B]``, of samples ``[B, *shape]``."""
+        return cast("Tensor", self.layers(x))

@@ -1,0 +1,159 @@
+"""Gradient penalties on D: each the paper's term at coefficient 1, one value per sample.
+
+The weight in the config (``--penalty r1:0.1``) is the paper's coefficient. Every norm is taken per sample, over all of its
+pixels, never over the batch. To add a penalty, write its function and its row of `PENALTIES` here.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, cast
+
+from sparring._lazy import LazyModule
+
+if TYPE_CHECKING:
+    import torch
+    from torch import Tensor
+else:
+    torch = LazyModule("torch")
+
+
+@dataclass(frozen=True)
+class Judged:
+    """A batch that D has judged, as a penalty sees it.
+
+    Attributes:
+        critic: D as a function, ``[B, ...] -> [B]``.
+        x_real: ``[B, ...]``, requires a gradient.
+        x_fake: ``[B, ...]``, detached from G, requires a gradient.
+        real_logits: ``critic(x_real)``, ``[B]``, attached to ``x_real``.
+        fake_logits: ``critic(x_fake)``, ``[B]``, attached to ``x_fake``.
+        uniform: ``[B]`` in [0, 1), the random places between real and fake.
+    """
+
+    critic: Callable[[Tensor], Tensor]
+    x_real: Tensor
+    x_fake: Tensor
+    real_logits: Tensor
+    fake_logits: Tensor
+    uniform: Tensor
+
+
+def squared_gradient_norm(logits: Tensor, x: Tensor) -> Tensor:
+    """Return ``‖∇_x D(x)‖²`` of each sample, differentiable once more.
+
+    Args:
+        logits: ``[B]``, computed from ``x``.
+        x: ``[B, ...]``, requires a gradient.
+
+    Returns:
+        ``[B]``, non-negative.
+    """
+    (gradient,) = torch.autograd.grad(logits.sum(), x, create_graph=True)
+    return cast("Tensor", gradient.flatten(1).square().sum(1))
+
+
+def r1(judged: Judged) -> Tensor:
+    """Return ``½ ‖∇ D(x)‖²`` at real samples (arXiv:1801.04406, eq. 9).
+
+    Args:
+        judged: the batch.
+
+    Returns:
+        ``[B]``, non-negative; ½ for a linear critic with a unit weight vector.
+    """
+    return 0.5 * squared_gradient_norm(judged.real_logits, judged.x_real)
+
+
+def r2(judged: Judged) -> Tensor:
+    """Return ``½ ‖∇ D(G(z))‖²`` at generated samples (arXiv:1801.04406, eq. 9; arXiv:2501.05441, eq. 3).
+
+    Args:
+        judged: the batch.
+
+    Returns:
+        ``[B]``, non-negative; ½ for a linear critic with a unit weight vector.
+    """
+    return 0.5 * squared_gradient_norm(judged.fake_logits, judged.x_fake)
+
+
+def wgan_gp(judged: Judged) -> Tensor:
+    """Return ``(‖∇ D(x̂)‖ - 1)²`` at random points x̂ between real and fake (arXiv:1704.00028, eq. 3).
+
+    Args:
+        judged: the batch.
+
+    Returns:
+        ``[B]``, non-negative; 0 for a linear critic with a unit weight vector.
+    """
+    u = judged.uniform.reshape(-1, *[1] * (judged.x_real.dim() - 1))
+    between = torch.lerp(judged.x_real.detach(), judged.x_fake.detach(), u).requires_grad_()
+    squared = squared_gradient_norm(judged.critic(between), between)
+    # The root of exactly 0 has no derivative; the smallest normal number keeps it finite and changes no other value.
+    return (squared.clamp_min(torch.finfo(squared.dtype).tiny).sqrt() - 1.0).square()
+
+
+@dataclass(frozen=True)
+class Penalty:
+    """A row of `PENALTIES`.
+
+    Attributes:
+        name: what ``--penalty name:weight`` takes.
+        summary: one line.
+        paper: where it comes from, with its arXiv id.
+        formula: as the paper writes it, at coefficient 1.
+        when: when to use it.
+        watch: what to look at while it trains.
+        function: ``Judged -> [B]``.
+        bounds_slope: whether it bounds D's slope, as the Wasserstein loss needs.
+        per_sample_gradient: whether it is wrong when D mixes the samples of a batch (batch normalization).
+    """
+
+    name: str
+    summary: str
+    paper: str
+    formula: str
+    when: str
+    watch: str
+    function: Callable[[Judged], Tensor]
+    bounds_slope: bool = False
+    per_sample_gradient: bool = False
+
+
+_MESCHEDER = "Mescheder et al. 2018, Which Training Methods for GANs do actually Converge?, arXiv:1801.04406"
+
+PENALTIES: dict[str, Penalty] = {
+    penalty.name: penalty
+    for penalty in (
+        Penalty(
+            name="r1",
+            summary="Zero-centred gradient penalty on real samples.",
+            paper=_MESCHEDER,
+            formula="½ ‖∇_x D(x)‖²",
+            when="With any loss whose D should go flat where the data lie; weights from 0.01 to 10 are usual.",
+            watch="Too high: D(x) sticks to ½ and samples stay blurred. Too low: the gradient norm of D grows.",
+            function=r1,
+        ),
+        Penalty(
+            name="r2",
+            summary="Zero-centred gradient penalty on generated samples.",
+            paper=_MESCHEDER,
+            formula="½ ‖∇_x D(G(z))‖²",
+            when="Beside r1, with the relativistic loss: together they converge where r1 alone does not (arXiv:2501.05441).",
+            watch="As r1.",
+            function=r2,
+        ),
+        Penalty(
+            name="wgan-gp",
+            summary="Keeps the critic's slope at 1 between real and fake samples.",
+            paper="Gulrajani et al. 2017, Improved Training of Wasserstein GANs, arXiv:1704.00028",
+            formula="(‖∇_x̂ D(x̂)‖ - 1)²,  x̂ = (1 - u) x + u G(z),  u ~ U(0, 1)",
+            when="With the wasserstein loss, weight 10, several critic steps and no batch normalization in D.",
+            watch="The penalty should settle below 0.1; when it explodes, lower D's learning rate.",
+            function=wgan_gp,
+            bounds_slope=True,
+            per_sample_gradient=True,
+        ),
+    )
+}

@@ -1,0 +1,291 @@
+"""Recipes: each function returns a complete config, and its docstring has the command and the number to expect.
+
+A preset bundles loss, penalties, schedule, optimizers and networks, because these only work together. To add one, write its
+function and its row of `PRESETS` here.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from sparring.config import DiscriminatorConfig, GeneratorConfig, TrainConfig
+
+
+def digits(data: str) -> TrainConfig:
+    """A small DCGAN that learns the embedded digits in a few minutes on two cores.
+
+    ``sparring train digits``
+    """
+    return TrainConfig(
+        data=data,
+        preset="digits",
+        network="dcgan",
+        loss="non-saturating",
+        real_label=0.9,
+        g=GeneratorConfig(lr=5e-4, width=32, ema_half_life=10_000),
+        d=DiscriminatorConfig(lr=5e-4, width=32),
+        batch_size=64,
+        decay_from=0.6,
+        epochs=25,
+        sample_every=250,
+        eval_every=500,
+        checkpoint_every=1000,
+    )
+
+
+def mnist_dcgan(data: str) -> TrainConfig:
+    """The lectures' MNIST case study: 28×28, label 0.9, Adam 2e-4 with β1 0.5, non-saturating loss.
+
+    ``sparring train mnist --preset mnist-dcgan``
+    """
+    return TrainConfig(
+        data=data,
+        preset="mnist-dcgan",
+        network="case-study",
+        loss="non-saturating",
+        real_label=0.9,
+        g=GeneratorConfig(lr=2e-4, ema_half_life=20_000),
+        d=DiscriminatorConfig(lr=2e-4),
+        batch_size=128,
+        epochs=30,
+        sample_every=500,
+        eval_every=1000,
+        checkpoint_every=2000,
+    )
+
+
+def dcgan(data: str) -> TrainConfig:
+    """DCGAN as published (arXiv:1511.06434), for images of your own.
+
+    ``sparring train path/to/images --preset dcgan``
+    """
+    return TrainConfig(
+        data=data,
+        preset="dcgan",
+        network="dcgan",
+        loss="non-saturating",
+        real_label=0.9,
+        g=GeneratorConfig(lr=2e-4, ema_half_life=10_000),
+        d=DiscriminatorConfig(lr=2e-4),
+        batch_size=64,
+        steps=20_000,
+    )
+
+
+def modern(data: str) -> TrainConfig:
+    """Relativistic loss with R1 + R2 on networks without normalization in D (after arXiv:2501.05441).
+
+    ``sparring train path/to/images --preset modern``
+    """
+    return TrainConfig(
+        data=data,
+        preset="modern",
+        network="dcgan",
+        loss="relativistic",
+        penalty=("r1:1", "r2:1"),
+        g=GeneratorConfig(lr=2e-4, betas=(0.0, 0.99), ema_half_life=10_000),
+        d=DiscriminatorConfig(lr=2e-4, betas=(0.0, 0.99), norm="none"),
+        batch_size=64,
+        steps=20_000,
+    )
+
+
+def minimax(data: str) -> TrainConfig:
+    """The game of 2014 as first written: fully connected players and the saturating loss (arXiv:1406.2661).
+
+    ``sparring train ring --preset minimax``
+    """
+    return TrainConfig(
+        data=data,
+        preset="minimax",
+        network="mlp",
+        latent_dim=16,
+        loss="saturating",
+        g=GeneratorConfig(lr=1e-3, ema_half_life=0),
+        d=DiscriminatorConfig(lr=1e-3),
+        batch_size=128,
+        steps=5000,
+    )
+
+
+def points(data: str) -> TrainConfig:
+    """All modes of a mixture in the plane: relativistic loss with R1 + R2, the rate falling to 0.
+
+    ``sparring train ring``
+    """
+    return TrainConfig(
+        data=data,
+        preset="points",
+        network="mlp",
+        latent_dim=2,
+        loss="relativistic",
+        penalty=("r1:0.01", "r2:0.01"),
+        g=GeneratorConfig(lr=1e-3, betas=(0.0, 0.99), ema_half_life=20_000, width=128),
+        d=DiscriminatorConfig(lr=1e-3, betas=(0.0, 0.99), width=128),
+        batch_size=256,
+        decay_from=0.5,
+        steps=5000,
+    )
+
+
+def wgan(data: str) -> TrainConfig:
+    """The Wasserstein critic with clipped weights (arXiv:1701.07875, alg. 1).
+
+    ``sparring train digits --preset wgan``
+    """
+    return TrainConfig(
+        data=data,
+        preset="wgan",
+        network="dcgan",
+        loss="wasserstein",
+        g=GeneratorConfig(lr=5e-5, optimizer="rmsprop", betas=(0.0, 0.99), ema_half_life=10_000),
+        d=DiscriminatorConfig(lr=5e-5, optimizer="rmsprop", betas=(0.0, 0.99), steps=5, weight_clip=0.01),
+        batch_size=64,
+        steps=20_000,
+    )
+
+
+def wgan_gp(data: str) -> TrainConfig:
+    """The Wasserstein critic with a gradient penalty (arXiv:1704.00028, alg. 1).
+
+    ``sparring train digits --preset wgan-gp``
+    """
+    return TrainConfig(
+        data=data,
+        preset="wgan-gp",
+        network="dcgan",
+        loss="wasserstein",
+        penalty=("wgan-gp:10",),
+        g=GeneratorConfig(lr=1e-4, betas=(0.0, 0.9), ema_half_life=10_000),
+        d=DiscriminatorConfig(lr=1e-4, betas=(0.0, 0.9), norm="layer", steps=5),
+        batch_size=64,
+        steps=20_000,
+    )
+
+
+def lsgan(data: str) -> TrainConfig:
+    """Least squares on DCGAN networks (arXiv:1611.04076).
+
+    ``sparring train digits --preset lsgan``
+    """
+    return TrainConfig(
+        data=data,
+        preset="lsgan",
+        network="dcgan",
+        loss="least-squares",
+        g=GeneratorConfig(lr=2e-4, ema_half_life=10_000),
+        d=DiscriminatorConfig(lr=2e-4),
+        batch_size=64,
+        steps=20_000,
+    )
+
+
+@dataclass(frozen=True)
+class Preset:
+    """A row of `PRESETS`.
+
+    Attributes:
+        name: what ``--preset`` takes.
+        summary: one line.
+        paper: where the recipe comes from.
+        when: when to use it.
+        config: a data set's name -> the complete config.
+        suits: data sets that take this recipe when ``--preset`` is not given.
+    """
+
+    name: str
+    summary: str
+    paper: str
+    when: str
+    config: Callable[[str], TrainConfig]
+    suits: tuple[str, ...] = ()
+
+
+PRESETS: dict[str, Preset] = {
+    preset.name: preset
+    for preset in (
+        Preset(
+            name="digits",
+            summary="A small DCGAN for 28×28 images that is done in minutes on a laptop.",
+            paper="Radford et al. 2015, arXiv:1511.06434",
+            when="For a first look, and for the embedded digits.",
+            config=digits,
+            suits=("digits",),
+        ),
+        Preset(
+            name="mnist-dcgan",
+            summary="The lectures' MNIST case study, layer for layer.",
+            paper="The lectures' case study; after Radford et al. 2015, arXiv:1511.06434",
+            when="For 28×28 images and to follow the lectures.",
+            config=mnist_dcgan,
+            suits=("mnist", "fashion-mnist"),
+        ),
+        Preset(
+            name="dcgan",
+            summary="DCGAN with label smoothing and an averaged generator.",
+            paper="Radford et al. 2015, arXiv:1511.06434",
+            when="For images of your own, as the classic to compare with.",
+            config=dcgan,
+        ),
+        Preset(
+            name="modern",
+            summary="Relativistic loss, R1 + R2, no normalization in D.",
+            paper="Huang et al. 2025 (R3GAN), arXiv:2501.05441",
+            when="For images of your own; slower a step, steadier in the long run.",
+            config=modern,
+        ),
+        Preset(
+            name="minimax",
+            summary="The game of 2014 as first written, which drops modes.",
+            paper="Goodfellow et al. 2014, arXiv:1406.2661",
+            when="To see what the later recipes mend.",
+            config=minimax,
+        ),
+        Preset(
+            name="points",
+            summary="Finds all modes of a mixture in the plane.",
+            paper="Huang et al. 2025 (R3GAN), arXiv:2501.05441",
+            when="For ring, grid and points of your own.",
+            config=points,
+            suits=("ring", "grid"),
+        ),
+        Preset(
+            name="wgan",
+            summary="Wasserstein critic with clipped weights, five critic steps.",
+            paper="Arjovsky et al. 2017, arXiv:1701.07875",
+            when="To compare with the gradient penalty; slow.",
+            config=wgan,
+        ),
+        Preset(
+            name="wgan-gp",
+            summary="Wasserstein critic with gradient penalty, five critic steps.",
+            paper="Gulrajani et al. 2017, arXiv:1704.00028",
+            when="When the loss should track quality.",
+            config=wgan_gp,
+        ),
+        Preset(
+            name="lsgan",
+            summary="Least squares on DCGAN networks.",
+            paper="Mao et al. 2017, arXiv:1611.04076",
+            when="When the classic loss saturates.",
+            config=lsgan,
+        ),
+    )
+}
+
+_FOR_OWN_IMAGES = "dcgan"
+_FOR_OWN_POINTS = "points"
+
+
+def preset_for(data: str, *, points_in_plane: bool = False) -> str:
+    """Return the preset for a data set when none is named.
+
+    Args:
+        data: the data set's name, a path, or the name of an object.
+        points_in_plane: whether the samples are points and not images.
+    """
+    for preset in PRESETS.values():
+        if data in preset.suits:
+            return preset.name
+    return _FOR_OWN_POINTS if points_in_plane else _FOR_OWN_IMAGES

@@ -1,0 +1,174 @@
+"""Everything that knows the machine: device, precision, threads and seeds."""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import os
+import platform
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from sparring.config import TrainConfig
+from sparring.errors import UsageError
+
+#: Latents are drawn in blocks of this many, so that sample i is the same however many are asked for at once.
+_LATENT_BLOCK = 256
+
+
+def derive_seed(*parts: int | str) -> int:
+    """Hash a purpose to a seed: every draw of a run comes from a generator of its own.
+
+    Args:
+        parts: for example ``(seed, "z", step, turn)``.
+
+    Returns:
+        63 bits.
+    """
+    digest = hashlib.blake2b(repr(parts).encode(), digest_size=8).digest()
+    return int.from_bytes(digest, "little") >> 1
+
+
+def randomness(*parts: int | str) -> torch.Generator:
+    """Return a CPU generator that depends on nothing but its purpose."""
+    return torch.Generator().manual_seed(derive_seed(*parts))
+
+
+def draw_prior(prior: str, count: int, latent_dim: int, generator: torch.Generator) -> Tensor:
+    """Draw z.
+
+    Args:
+        prior: ``"normal"`` for N(0, I) or ``"uniform"`` for U(-1, 1).
+        count: how many.
+        latent_dim: length of each.
+        generator: the source.
+
+    Returns:
+        ``[count, latent_dim]`` float32 on the CPU.
+    """
+    if prior == "uniform":
+        return torch.rand(count, latent_dim, generator=generator).mul_(2).sub_(1)
+    return torch.randn(count, latent_dim, generator=generator)
+
+
+def latents(prior: str, latent_dim: int, seed: int, first: int, count: int) -> Tensor:
+    """Return z number ``first`` … ``first + count - 1`` of the endless list that a seed stands for.
+
+    Args:
+        prior: ``"normal"`` or ``"uniform"``.
+        latent_dim: length of each.
+        seed: which list.
+        first: the first one wanted.
+        count: how many.
+
+    Returns:
+        ``[count, latent_dim]`` float32 on the CPU; each row depends on its own number only.
+    """
+    begin, end = first // _LATENT_BLOCK, -(-(first + count) // _LATENT_BLOCK)
+    blocks = [
+        draw_prior(prior, _LATENT_BLOCK, latent_dim, randomness(seed, "latents", block)) for block in range(begin, end)
+    ]
+    offset = first - begin * _LATENT_BLOCK
+    return torch.cat(blocks)[offset : offset + count] if blocks else torch.empty(0, latent_dim)
+
+
+@dataclass(frozen=True)
+class Runtime:
+    """Where and how the networks compute.
+
+    Attributes:
+        device: where the networks live.
+        precision: ``"fp32"`` or ``"bf16"``; parameters, optimizers and statistics are always float32.
+        threads: processor threads of an operation.
+        reason: one line that says what was picked and why.
+    """
+
+    device: torch.device
+    precision: str
+    threads: int
+    reason: str
+
+    @classmethod
+    def pick(cls, config: TrainConfig) -> Runtime:
+        """Choose device, precision and threads, and set the threads for this process.
+
+        Args:
+            config: ``device``, ``precision`` and ``threads`` of it are read.
+
+        Raises:
+            UsageError: the device is not there, or it cannot compute in the precision asked for.
+        """
+        device = _pick_device(config.device)
+        precision, why = _pick_precision(config.precision, device, config.network)
+        threads = config.threads or _cores()
+        torch.set_num_threads(threads)
+        torch.set_flush_denormal(True)
+        return cls(device, precision, threads, f"{device}, {precision} ({why}), {threads} threads")
+
+    @contextlib.contextmanager
+    def arithmetic(self, *, exact: bool) -> Iterator[None]:
+        """Run the networks inside in the chosen precision.
+
+        Args:
+            exact: whether to stay in float32 all the same, as gradient penalties need.
+        """
+        if exact or self.precision == "fp32":
+            yield
+        else:
+            with torch.autocast(self.device.type, torch.bfloat16):
+                yield
+
+    def fingerprint(self) -> dict[str, object]:
+        """Return what must be equal for a resumed run to be equal to the bit."""
+        return {
+            "torch": torch.__version__,
+            "device": self.device.type,
+            "device_name": torch.cuda.get_device_name(self.device) if self.device.type == "cuda" else platform.machine(),
+            "precision": self.precision,
+            "threads": self.threads,
+        }
+
+
+def _cores() -> int:
+    """Return the cores that this process may use, which in a container are fewer than the machine's."""
+    if sys.platform == "linux":
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
+
+
+def _pick_device(name: str) -> torch.device:
+    if name == "auto":
+        if torch.cuda.is_available():
+            return torch.device("cuda")
+        return torch.device("mps" if torch.backends.mps.is_available() else "cpu")
+    try:
+        device = torch.device(name)
+    except RuntimeError:
+        raise UsageError(f"--device: unknown device '{name}'; use auto, cpu, cuda, cuda:1 or mps.") from None
+    there = {
+        "cpu": True,
+        "cuda": torch.cuda.is_available() and (device.index or 0) < torch.cuda.device_count(),
+        "mps": torch.backends.mps.is_available(),
+    }
+    if not there.get(device.type, False):
+        raise UsageError(f"--device: there is no '{name}' on this machine; use --device auto.")
+    return device
+
+
+def _pick_precision(wanted: str, device: torch.device, network: str) -> tuple[str, str]:
+    """Return the precision and why; bfloat16 without matrix units is slower than float32, often by far."""
+    if device.type == "cuda":
+        has_units = torch.cuda.is_bf16_supported(including_emulation=False)
+    else:
+        has_units = device.type == "cpu" and torch.cpu._is_amx_tile_supported()
+    if wanted == "auto":
+        if network == "mlp":
+            return "fp32", "small dense layers gain nothing from bf16"
+        return ("bf16", "the processor has bf16 matrix units") if has_units else ("fp32", "no bf16 matrix units")
+    if wanted == "bf16" and not has_units:
+        raise UsageError("--precision bf16: this device has no bf16 matrix units; use --precision fp32.")
+    return wanted, "as asked"

@@ -1,0 +1,421 @@
+"""The training loop: state and cadence. When to step, log, sample, evaluate and save; no maths and no printing."""
+
+from __future__ import annotations
+
+import contextlib
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from sparring.checkpoint import (
+    Checkpoint,
+    Tensors,
+    check_fits,
+    load_optimizer_tensors,
+    optimizer_tensors,
+    prune,
+    save_checkpoint,
+)
+from sparring.config import PlayerConfig, TrainConfig
+from sparring.data import Data
+from sparring.data.sampler import batch_indices
+from sparring.ema import Ema
+from sparring.errors import TrainingDivergedError
+from sparring.games import Batch, Turn
+from sparring.games.generation import generation_game
+from sparring.generator import generate
+from sparring.metrics.judge import Judge, floor
+from sparring.networks import build_players
+from sparring.pictures import image_grid, save_png, scatter
+from sparring.runs import Event, EventLog, RunDirectory, storage_error, write_atomically
+from sparring.runtime import Runtime, draw_prior, randomness
+
+#: Latents of evaluations are the same for every run, whatever its seed, so that scores can be compared.
+EVALUATION_SEED = 1
+_GRID = 64
+_SCATTER = 1000
+_MOST_SKIPS = 10  # turns in a row without a finite gradient before the run stops
+
+Observer = Callable[[Event], None]
+
+
+@dataclass
+class Progress:
+    """Where a run stands; part of every checkpoint."""
+
+    step: int = 0
+    images_seen: int = 0
+    best_step: int | None = None
+    best_score: float | None = None
+    skipped: int = 0
+    skipped_in_a_row: int = 0
+
+
+class Gauges:
+    """Sums signals where they are computed and reads them once a row of the log."""
+
+    def __init__(self) -> None:
+        self.sums: Tensors = {}
+        self.counts: dict[str, int] = {}
+
+    def add(self, name: str, value: Tensor) -> None:
+        """Add a scalar."""
+        self.sums[name] = self.sums[name] + value if name in self.sums else value
+        self.counts[name] = self.counts.get(name, 0) + 1
+
+    def read(self) -> dict[str, float]:
+        """Return the means since the last reading and start again."""
+        means = {name: float(total) / self.counts[name] for name, total in self.sums.items()}
+        self.sums, self.counts = {}, {}
+        return means
+
+
+@dataclass(frozen=True)
+class Player:
+    """A network with its optimizer, and what must not change while the other side plays."""
+
+    network: nn.Module
+    optimizer: torch.optim.Optimizer
+    lr: float
+
+    @property
+    def parameters(self) -> list[Tensor]:
+        """The parameters that the optimizer moves."""
+        return [parameter for group in self.optimizer.param_groups for parameter in group["params"]]
+
+    @property
+    def statistics(self) -> list[nn.modules.batchnorm._BatchNorm]:
+        """The layers that keep running statistics."""
+        return [module for module in self.network.modules() if isinstance(module, nn.modules.batchnorm._BatchNorm)]
+
+
+class Trainer:
+    """Trains one run from where it stands to its last step."""
+
+    def __init__(
+        self,
+        config: TrainConfig,
+        data: Data,
+        judge: Judge | None,
+        run: RunDirectory,
+        runtime: Runtime,
+        observers: tuple[Observer, ...] = (),
+        checkpoint: Checkpoint | None = None,
+    ) -> None:
+        """Build the players, or take them from a checkpoint.
+
+        Args:
+            config: the run's config.
+            data: what D takes for real.
+            judge: what scores the generator; None switches evaluation off.
+            run: where everything is written.
+            runtime: where everything is computed.
+            observers: called with every event.
+            checkpoint: where to go on from; None starts at step 0.
+
+        Raises:
+            CheckpointError: the checkpoint does not fit the config.
+        """
+        self.config, self.data, self.judge, self.run, self.runtime = config, data, judge, run, runtime
+        self.observers = observers
+        self.total_steps = config.total_steps(len(data))
+        G, D = build_players(config.network, config.network_spec(data.shape), randomness(config.seed, "weights"))
+        self.game = generation_game(G.to(runtime.device), D.to(runtime.device), config)
+        self.players = {"G": _player(G, config.g), "D": _player(D, config.d)}
+        self.ema = Ema(G, config.g.ema_half_life)
+        self.progress = Progress()
+        self.gauges = Gauges()
+        self.saved_step: int | None = None
+        self.unsaved: OSError | None = None
+        self._stop = False
+        if checkpoint is not None:
+            self._restore(checkpoint)
+            self._point_to_best()
+        self.log = EventLog(run.events_file, checkpoint.state["log_offset"] if checkpoint else 0)
+        self.clock = EventLog(run.clock_file)
+
+    def request_stop(self) -> None:
+        """Ask the loop to finish its step, save and return."""
+        self._stop = True
+
+    def train(self) -> bool:
+        """Train to the last step, or until a stop is asked for; the last state is saved either way.
+
+        Returns:
+            True when the last step was reached.
+
+        Raises:
+            TrainingDivergedError: gradients were not finite again and again.
+            StorageError: the last state could not be saved.
+        """
+        self._tick("start", machine=self.runtime.fingerprint(), threads=self.runtime.threads)
+        if self.progress.step == 0:
+            self._measure_floor()
+            self._draw_samples()
+        while self.progress.step < self.total_steps and not self._stop:
+            self._step()
+            self._keep_cadence()
+        self._finish()
+        return self.progress.step >= self.total_steps
+
+    # The step.
+
+    def _step(self) -> None:
+        """Play every turn of the game once, then average G."""
+        config, progress = self.config, self.progress
+        self._set_learning_rates()
+        real: tuple[Tensor, Tensor | None] | None = None
+        for index, turn in enumerate(self.game.turns):
+            if turn.player == "D" or real is None:
+                real = self._real_batch(progress.step * config.d.steps + min(index, config.d.steps - 1))
+            self._play(turn, self._batch(real, index))
+        progress.images_seen += config.batch_size
+        progress.step += 1
+        self.ema.update(self.players["G"].network, progress.images_seen, config.batch_size)
+
+    def _play(self, turn: Turn, batch: Batch) -> None:
+        """One player moves; everyone else is left equal to the bit."""
+        player = self.players[turn.player]
+        before = [buffer.clone() for buffer in player.network.buffers()]
+        with self._others_still(turn.player), self.runtime.arithmetic(exact=turn.exact):
+            payoff = turn.play(batch)
+        means = {name: term.mean() for name, term in payoff.terms.items()}
+        loss = torch.stack(list(means.values())).sum()
+        gradients = torch.autograd.grad(loss, player.parameters)
+        norm = torch.linalg.vector_norm(torch.stack(torch._foreach_norm(gradients)))
+        if not bool(norm.isfinite() & loss.isfinite()):
+            for buffer, old in zip(player.network.buffers(), before, strict=True):
+                buffer.copy_(old)
+            self._skip(turn)
+            return
+        self.progress.skipped_in_a_row = 0
+        for parameter, gradient in zip(player.parameters, gradients, strict=True):
+            parameter.grad = gradient
+        player.optimizer.step()
+        if turn.player in self.game.after_turn:
+            self.game.after_turn[turn.player](player.network)
+        self._gauge(turn.player, loss.detach(), norm, means, payoff.signals)
+
+    def _gauge(self, player: str, loss: Tensor, norm: Tensor, terms: Tensors, signals: Tensors) -> None:
+        self.gauges.add(f"{player}/loss", loss)
+        self.gauges.add(f"{player}/grad_norm", norm)
+        if len(terms) > 1:
+            for name, term in terms.items():
+                self.gauges.add(f"{player}/{name}", term.detach())
+        for name, signal in signals.items():
+            self.gauges.add(f"{player}/{name}", signal.mean())
+
+    def _skip(self, turn: Turn) -> None:
+        """Leave the weights as they are; stop when it happens again and again."""
+        progress = self.progress
+        progress.skipped += 1
+        progress.skipped_in_a_row += 1
+        self._emit({"event": "skipped", "step": progress.step, "player": turn.player, "reason": "gradient not finite"})
+        if progress.skipped_in_a_row >= _MOST_SKIPS:
+            reason = f"the gradient of {turn.player} was not finite {_MOST_SKIPS} times in a row"
+            raise TrainingDivergedError(self._diverged(reason))
+
+    def _diverged(self, reason: str) -> str:
+        saved = self.run.checkpoints()
+        where = f"the last good checkpoint is {saved[-1]}" if saved else "there is no checkpoint yet"
+        return (
+            f"training diverged at step {self.progress.step}: {reason}; {where}; "
+            "lower --g.lr and --d.lr, or add --penalty r1:1."
+        )
+
+    @contextlib.contextmanager
+    def _others_still(self, moving: str) -> Iterator[None]:
+        """Keep the other players' running statistics from following batches that are not their turn."""
+        layers = [layer for name, player in self.players.items() if name != moving for layer in player.statistics]
+        for layer in layers:
+            layer.track_running_stats = False
+        try:
+            yield
+        finally:
+            for layer in layers:
+                layer.track_running_stats = True
+
+    def _set_learning_rates(self) -> None:
+        done, start = self.progress.step / self.total_steps, self.config.decay_from
+        factor = 1.0 if done <= start else (1.0 - done) / (1.0 - start)
+        for player in self.players.values():
+            for group in player.optimizer.param_groups:
+                group["lr"] = player.lr * factor
+
+    # What a turn is played with: every draw depends on the seed and its place in the run only.
+
+    def _real_batch(self, number: int) -> tuple[Tensor, Tensor | None]:
+        config = self.config
+        indices = batch_indices(config.seed, number * config.batch_size, config.batch_size, len(self.data))
+        x, y = self.data.batch(indices)
+        device = self.runtime.device
+        return x.to(device), None if y is None else y.to(device)
+
+    def _batch(self, real: tuple[Tensor, Tensor | None], index: int) -> Batch:
+        config, step, device = self.config, self.progress.step, self.runtime.device
+        source = randomness(config.seed, "turn", step, index)
+        z = draw_prior(config.prior, config.batch_size, config.latent_dim, source)
+        uniform = torch.rand(config.batch_size, generator=source)
+        return Batch(*real, z.to(device), uniform.to(device))
+
+    # Cadence.
+
+    def _keep_cadence(self) -> None:
+        config, step = self.config, self.progress.step
+        last = step >= self.total_steps
+        if _due(step, config.log_every, last):
+            self._log_row()
+        if _due(step, config.sample_every, last):
+            self._draw_samples()
+        if self.judge is not None and _due(step, config.eval_every, last):
+            self._evaluate(self.judge)
+        if config.checkpoint_every and step % config.checkpoint_every == 0:
+            self._save()
+
+    def _log_row(self) -> None:
+        progress = self.progress
+        row = {"event": "log", "step": progress.step, "images": progress.images_seen}
+        row["epoch"] = progress.images_seen / len(self.data)
+        self._emit(row | self.gauges.read())
+        self._tick("rate", images=progress.images_seen)
+
+    def _draw_samples(self) -> None:
+        """Draw the same z as ever; a picture that cannot be written is reported, not fatal."""
+        step, path = self.progress.step, self.run.sample_file(self.progress.step)
+        if len(self.data.shape) == 3:
+            picture = image_grid(self._generate(self.config.seed, 0, _GRID))
+        else:
+            picture = scatter(self._generate(self.config.seed, 0, _SCATTER), self.data.samples)
+        try:
+            save_png(picture, path, f"{self.run.name} step {step}")
+        except OSError as error:
+            self._warn(str(storage_error("a sample grid", path, error)))
+        self._emit({"event": "samples", "step": step, "images": self.progress.images_seen, "file": path.name})
+
+    def _evaluate(self, judge: Judge) -> None:
+        scores = judge.score(lambda first, count: self._generate(EVALUATION_SEED, first, count))
+        progress = self.progress
+        row: Event = {"event": "eval", "step": progress.step, "images": progress.images_seen, **scores.values}
+        row["epoch"] = progress.images_seen / len(self.data)
+        if scores.histogram is not None:
+            row["histogram"] = list(scores.histogram)
+        self._emit(row | {"protocol": scores.protocol})
+        score = scores.values[judge.primary]
+        if np.isfinite(score) and (progress.best_score is None or score < progress.best_score):
+            progress.best_score, progress.best_step = score, progress.step
+            self._save()
+            self._point_to_best()
+
+    def _measure_floor(self) -> None:
+        """Score real images in place of generated ones: what a perfect generator would get."""
+        if self.judge is not None and self.judge.protocol.split != "train":
+            scores = floor(self.data, self.judge)
+            self._emit({"event": "floor", "step": 0, **scores.values, "protocol": scores.protocol})
+
+    def _generate(self, seed: int, first: int, count: int) -> Tensor:
+        return generate(self.ema.network, self.config, seed, first, count, self.runtime.device)
+
+    def _finish(self) -> None:
+        """Save the last state; only here is a full disk fatal."""
+        self._save()
+        self._tick("stop")
+        if self.unsaved is not None:
+            raise storage_error("the last checkpoint", self.run.checkpoints_dir, self.unsaved)
+        error = self.log.flush()
+        if error is not None:
+            raise storage_error("the log", self.run.events_file, error)
+
+    # Saving and restoring.
+
+    def _save(self) -> None:
+        """Save a checkpoint; when that fails, training goes on and the next one is tried in its turn."""
+        progress = self.progress
+        if self.saved_step == progress.step:
+            return
+        try:
+            error = self.log.flush()
+            if error is not None:  # a checkpoint must never be newer than its log
+                raise error
+            save_checkpoint(self.run.checkpoint_dir(progress.step), self._checkpoint())
+            best = None if progress.best_step is None else self.run.checkpoint_dir(progress.best_step)
+            prune(self.run.checkpoints(), self.config.keep, best)
+        except ValueError as error:
+            raise TrainingDivergedError(self._diverged(str(error))) from None
+        except OSError as error:
+            self.unsaved = error
+            self._warn(str(storage_error(f"the checkpoint of step {progress.step}", self.run.checkpoints_dir, error)))
+        else:
+            self.saved_step, self.unsaved = progress.step, None
+            self._tick("checkpoint")
+
+    def _point_to_best(self) -> None:
+        best = self.progress.best_step
+        if best is not None and self.run.checkpoint_dir(best).is_dir():
+            try:
+                write_atomically(self.run.best_file, f"{best:08d}\n".encode())
+            except OSError as error:
+                self._warn(str(storage_error("the best checkpoint's name", self.run.best_file, error)))
+
+    def _checkpoint(self) -> Checkpoint:
+        parts: dict[str, Tensors] = {"G_ema": self.ema.network.state_dict(), "gauges": self.gauges.sums}
+        for name, player in self.players.items():
+            parts[name] = player.network.state_dict()
+            parts[f"{name}_optimizer"] = optimizer_tensors(player.optimizer)
+        state: dict[str, Any] = asdict(self.progress) | {
+            "gauge_counts": self.gauges.counts,
+            "log_offset": self.log.offset,
+            "shape": list(self.data.shape),
+            "data_sha256": self.data.sha256,
+            "total_steps": self.total_steps,
+            "machine": self.runtime.fingerprint(),
+        }
+        return Checkpoint(parts, state)
+
+    def _restore(self, checkpoint: Checkpoint) -> None:
+        state, parts, device = checkpoint.state, checkpoint.parts, self.runtime.device
+        self.progress = Progress(**{name: state[name] for name in asdict(Progress())})
+        networks = {"G_ema": self.ema.network} | {name: player.network for name, player in self.players.items()}
+        for name, network in networks.items():
+            check_fits(name, parts[name], network.state_dict())
+            network.load_state_dict(parts[name])
+        for name, player in self.players.items():
+            load_optimizer_tensors(player.optimizer, parts[f"{name}_optimizer"])
+        self.gauges.sums = {name: value.to(device) for name, value in parts["gauges"].items()}
+        self.gauges.counts = dict(state["gauge_counts"])
+        self.saved_step = self.progress.step
+
+    # Telling.
+
+    def _emit(self, event: Event) -> None:
+        self.log.append(event)
+        self._tell(event)
+
+    def _tell(self, event: Event) -> None:
+        for observer in self.observers:
+            observer(event)
+
+    def _warn(self, text: str) -> None:
+        self._tell({"event": "warning", "step": self.progress.step, "text": text})
+
+    def _tick(self, event: str, **more: Any) -> None:
+        self.clock.append({"event": event, "time": time.time(), "step": self.progress.step, **more})
+
+
+def _due(step: int, every: int, last: bool) -> bool:
+    """Return whether a cadence falls on this step: on its multiples and on the last step; 0 is never."""
+    return every > 0 and (step % every == 0 or last)
+
+
+def _player(network: nn.Module, config: PlayerConfig) -> Player:
+    parameters = list(network.parameters())
+    optimizer: torch.optim.Optimizer
+    if config.optimizer == "adam":
+        optimizer = torch.optim.Adam(parameters, lr=config.lr, betas=config.betas, fused=True)
+    else:
+        optimizer = torch.optim.RMSprop(parameters, lr=config.lr, alpha=config.betas[1])
+    return Player(network, optimizer, config.lr)
