@@ -269,9 +269,21 @@ def resolve(base: TrainConfig, overrides: Mapping[str, Any]) -> TrainConfig:
     values = base.model_dump()
     if any(overrides.get(name) is not None for name in LENGTHS):
         values.update(dict.fromkeys(LENGTHS))
-    for key, value in overrides.items():
-        values[key] = values[key] | dict(value) if isinstance(value, Mapping) and key in values else value
-    return validate(values)
+    return validate(merge(values, overrides))
+
+
+def merge(below: Mapping[str, Any], above: Mapping[str, Any]) -> dict[str, Any]:
+    """Lay settings on top of others; the players' settings are merged one by one.
+
+    Args:
+        below: field -> value; nested mappings for ``g`` and ``d``.
+        above: the same, stronger.
+    """
+    both = dict(below)
+    for key, value in above.items():
+        inner = both.get(key)
+        both[key] = merge(inner, value) if isinstance(value, Mapping) and isinstance(inner, Mapping) else value
+    return both
 
 
 def validate(values: Mapping[str, Any]) -> TrainConfig:

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from sparring.checkpoint import Checkpoint, load_checkpoint, quarantine, sweep
-from sparring.config import TrainConfig, differences, resolve
+from sparring.config import TrainConfig, differences, merge, resolve
 from sparring.data import Data, open_data
 from sparring.errors import CheckpointError, UsageError, unknown_name
 from sparring.generator import Generator, stored_config
@@ -92,7 +92,7 @@ def train(
         UsageError: a setting, the data or the checkpoint cannot be used; one sentence says why.
         TrainingDivergedError: gradients were not finite again and again.
     """
-    overrides = {**(config or {}), **{name: _named(name, value) for name, value in settings.items()}}
+    overrides = merge(config or {}, {name: _named(name, value) for name, value in settings.items()})
     plan = _plan(data, preset, overrides, Path(out), resume)
     run = plan.run
     runtime = Runtime.pick(plan.config)

@@ -177,6 +177,7 @@ class Trainer:
         progress.images_seen += config.batch_size
         progress.step += 1
         self.ema.update(self.players["G"].network, progress.images_seen, config.batch_size)
+        self._tell({"event": "step", "step": progress.step, "images": progress.images_seen})
 
     def _play(self, turn: Turn, batch: Batch) -> None:
         """One player moves; everyone else is left equal to the bit."""
