@@ -127,12 +127,6 @@ def test_the_wrong_files_are_passed_over(tmp_path, contents, mnist):
     assert open_data("mnist", data_root=root).samples.tobytes() == contents["train-images-idx3-ubyte"][16:]
 
 
-def test_data_root_comes_before_the_environment(tmp_path, monkeypatch, contents, mnist):
-    place(tmp_path / "a", ".", contents, True)
-    monkeypatch.setenv("SPARRING_DATA", str(tmp_path))
-    assert len(open_data("mnist", data_root=tmp_path / "a")) == 6
-
-
 @pytest.mark.parametrize("how", ["--data-root", "SPARRING_DATA"])
 def test_a_root_that_is_no_folder_is_refused(tmp_path, monkeypatch, mnist, how):
     nowhere = tmp_path / "nowhere"
@@ -217,11 +211,12 @@ def test_what_is_no_idx_file_is_refused(content):
         idx.parse_idx(content)
 
 
-@pytest.mark.parametrize("extra", [-1, 1])
-def test_an_idx_file_of_the_wrong_length_is_refused(extra):
-    content = idx_bytes(np.zeros((2, 3))) + b"x"
-    with pytest.raises(DataError, match=r"shape \(2, 3\) holds"):
-        idx.parse_idx(content[: len(content) - 1 + extra] if extra < 0 else content)
+def test_an_idx_file_of_the_wrong_length_is_refused():
+    content = idx_bytes(np.zeros((2, 3)))
+    with pytest.raises(DataError, match=r"shape \(2, 3\) holds 5 values"):
+        idx.parse_idx(content[:-1])
+    with pytest.raises(DataError, match=r"shape \(2, 3\) holds 7 values"):
+        idx.parse_idx(content + b"x")
 
 
 def test_idx_values_are_in_order():

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import BinaryIO
 
 from sparring.data.images import OddImageError
-from sparring.data.listing import Entry, Listing, sort_out
+from sparring.data.listing import Entry, Listing, is_dropping, sort_out
 from sparring.data.records import Problem
 from sparring.errors import DataError
 
@@ -51,7 +51,7 @@ class Archive:
         found, problems, seen = [], [], set[str]()
         for place, member in enumerate(self._members):
             name = safe_name(member.filename)
-            if member.is_dir():
+            if member.is_dir() or is_dropping(name):
                 continue
             reason = "the same name twice" if name in seen else _oddity(member)
             seen.add(name)

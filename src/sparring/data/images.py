@@ -197,7 +197,8 @@ def decode(file: BinaryIO, plan: Plan) -> Array:
     """
     with _opened(file) as image:
         image.load()
-        return to_array(_turn(image), plan)
+        turned = _turn(image)
+    return to_array(turned, plan)  # outside: what fails from here on is our mistake, not a damaged file
 
 
 def _turn(image: Image.Image) -> Image.Image:
@@ -222,12 +223,15 @@ def flatten(image: Image.Image, plan: Plan) -> Image.Image:
     """Return an opaque image of mode L, RGB or (values 0 … 255) F."""
     if image.mode in (*_UINT16, "I", "F"):
         low, high = (plan.low, plan.high) if _has_own_range(image) else (0.0, 65535.0)
-        values = (np.asarray(image).astype(np.float64) - low) * (255 / max(high - low, np.finfo(np.float64).tiny))
+        values = (np.asarray(image).astype(np.float64) - low) * (255 / (high - low) if high > low else 0.0)
         return Image.fromarray(values.astype(np.float32))
     if image.has_transparency_data:
         ground = Image.new("RGBA", image.size, (*plan.background, 255))
         return Image.alpha_composite(ground, image.convert("RGBA")).convert("RGB")
-    return image.convert("L" if image.mode in _GREY else "RGB")
+    try:
+        return image.convert("L" if image.mode in _GREY else "RGB")
+    except ValueError:
+        raise OddImageError(f"colours of the kind {image.mode} cannot be made RGB") from None
 
 
 def fit_square(image: Image.Image, plan: Plan) -> Image.Image:

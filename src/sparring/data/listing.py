@@ -84,9 +84,8 @@ def sort_out(found: Iterable[Entry], problems: Iterable[Problem]) -> Listing:
     """
     entries, bad, others = [], list(problems), Counter[str]()
     for entry in sorted(found, key=lambda entry: entry.name):
-        parts = entry.name.lower().split("/")
-        suffix = PurePosixPath(parts[-1]).suffix
-        if any(part.startswith(".") or part in _SYSTEM for part in parts):
+        suffix = PurePosixPath(entry.name.lower()).suffix
+        if is_dropping(entry.name):
             continue
         if suffix and suffix not in SUFFIXES:
             others[suffix] += 1
@@ -99,6 +98,11 @@ def sort_out(found: Iterable[Entry], problems: Iterable[Problem]) -> Listing:
     left_out = len(bad) + sum(others.values())
     bad += [Problem(f"*{suffix}", f"{_files(count)} of a kind that is not read") for suffix, count in others.items()]
     return Listing(tuple(entries), tuple(sorted(bad, key=lambda problem: problem.path)), left_out)
+
+
+def is_dropping(name: str) -> bool:
+    """Return whether a file is hidden, in a hidden folder, or one that an operating system left there."""
+    return any(part.startswith(".") or part in _SYSTEM for part in name.lower().split("/"))
 
 
 def _files(count: int) -> str:
