@@ -86,7 +86,9 @@ def check_fits(part: str, tensors: Mapping[str, Tensor], built: Mapping[str, Ten
     for name, value in tensors.items():
         if value.shape != built[name].shape or value.dtype != built[name].dtype:
             found, wanted = (f"{tuple(t.shape)} {t.dtype}" for t in (value, built[name]))
-            raise CheckpointError(f"the checkpoint does not fit {part}: '{name}' is {found}, the network needs {wanted}.")
+            raise CheckpointError(
+                f"the checkpoint does not fit {part}: '{name}' is {found}, the network needs {wanted}."
+            )
 
 
 def save_checkpoint(directory: Path, checkpoint: Checkpoint) -> None:
@@ -161,7 +163,7 @@ def load_checkpoint(directory: Path, parts: set[str] | None = None) -> Checkpoin
 def _read_manifest(directory: Path) -> dict[str, Any]:
     path = directory / "manifest.json"
     try:
-        manifest = json.loads(path.read_text(encoding="utf-8"))
+        manifest: Any = json.loads(path.read_text(encoding="utf-8"))
     except OSError:
         raise CheckpointError(f"{directory} is not a checkpoint: it has no manifest.json.") from None
     except ValueError:
@@ -177,11 +179,12 @@ def _read_manifest(directory: Path) -> dict[str, Any]:
     )
     if not well_formed:
         raise CheckpointError(f"checkpoint {directory} is damaged: manifest.json lacks its files or its state.")
-    if manifest.get("format") != FORMAT:
+    checked: dict[str, Any] = manifest
+    if checked.get("format") != FORMAT:
         raise CheckpointError(
-            f"checkpoint {directory} has format {manifest.get('format')}; this version of sparring reads format {FORMAT}."
+            f"checkpoint {directory} has format {checked.get('format')}; this version of sparring reads format {FORMAT}."
         )
-    return manifest
+    return checked
 
 
 def _read_part(path: Path, sha256: str) -> Tensors:
@@ -190,7 +193,9 @@ def _read_part(path: Path, sha256: str) -> Tensors:
     except OSError as error:
         raise CheckpointError(f"checkpoint file {path} cannot be read: {error.strerror}.") from None
     if hashlib.sha256(content).hexdigest() != sha256:
-        raise CheckpointError(f"checkpoint file {path} is damaged: its sha256 is not the manifest's; use an older checkpoint.")
+        raise CheckpointError(
+            f"checkpoint file {path} is damaged: its sha256 is not the manifest's; use an older checkpoint."
+        )
     try:
         return load_tensors(content)
     except SafetensorError as error:

@@ -35,7 +35,9 @@ class PlayerConfig(_Frozen):
     betas: tuple[float, float] = Field(
         (0.5, 0.999), description="Adam's β1 and β2; rmsprop smooths with β2 and needs β1 = 0"
     )
-    width: int | None = Field(None, gt=0, description="channels next to the image, or hidden units; the network's own if unset")
+    width: int | None = Field(
+        None, gt=0, description="channels next to the image, or hidden units; the network's own if unset"
+    )
     norm: NormKind | None = Field(None, description="normalization; the network's own if unset")
 
     @field_validator("betas")
@@ -56,7 +58,9 @@ class GeneratorConfig(PlayerConfig):
     """The generator's own settings."""
 
     ema_half_life: int = Field(
-        5000, ge=0, description="half-life, in images seen, of the averaged copy of G that samples are drawn from; 0 = off"
+        5000,
+        ge=0,
+        description="half-life, in images seen, of the averaged copy of G that samples are drawn from; 0 = off",
     )
 
 
@@ -64,7 +68,9 @@ class DiscriminatorConfig(PlayerConfig):
     """The discriminator's own settings."""
 
     steps: int = Field(1, ge=1, le=100, description="turns of D before each turn of G (k)")
-    weight_clip: float | None = Field(None, gt=0, description="clip D's weights to ± this after each of its turns (WGAN)")
+    weight_clip: float | None = Field(
+        None, gt=0, description="clip D's weights to ± this after each of its turns (WGAN)"
+    )
 
 
 class TrainConfig(_Frozen):
@@ -228,7 +234,9 @@ def _contradiction(config: TrainConfig) -> str | None:
     if config.real_label <= config.fake_label:
         return f"--real-label {config.real_label:g} must be above --fake-label {config.fake_label:g}"
     if loss.name == "saturating" and config.fake_label != 0:
-        return "--fake-label: with the saturating loss G would be pulled to the smoothed target; smooth only --real-label"
+        return (
+            "--fake-label: with the saturating loss G would be pulled to the smoothed target; smooth only --real-label"
+        )
     if loss.lipschitz and config.d.weight_clip is None and not any(p.bounds_slope for p in penalties):
         return f"--loss {loss.name} needs a bound on D's slope: give --penalty wgan-gp:10 or --d.weight-clip 0.01"
     if config.d_norm == "batch":
@@ -331,6 +339,14 @@ def differences(config: TrainConfig, base: TrainConfig) -> list[str]:
         for name, value in _flat(config).items()
         if value != _flat(base)[name] and value is not None
     ]
+
+
+def settings_made(config: TrainConfig) -> dict[str, str]:
+    """Return flag -> value, as typed, of every setting that a recipe makes and does not leave to its default."""
+    made = {name for name in config.model_fields_set if name not in ("data", "preset")}
+    made |= {f"{player}.{name}" for player in ("g", "d") for name in getattr(config, player).model_fields_set}
+    values = _flat(config)
+    return {name.replace("_", "-"): value for name, value in values.items() if name in made and value is not None}
 
 
 def _flat(model: BaseModel, prefix: str = "") -> dict[str, str | None]:

@@ -21,7 +21,9 @@ _BATCH = 250
 
 
 @torch.no_grad()
-def generate(network: nn.Module, config: TrainConfig, seed: int, first: int, count: int, device: torch.device) -> Tensor:
+def generate(
+    network: nn.Module, config: TrainConfig, seed: int, first: int, count: int, device: torch.device
+) -> Tensor:
     """Draw samples number ``first`` … ``first + count - 1`` of the endless list that a seed stands for.
 
     Args:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING
 
 from sparring._lazy import LazyModule
 
@@ -51,7 +51,7 @@ def squared_gradient_norm(logits: Tensor, x: Tensor) -> Tensor:
         ``[B]``, non-negative.
     """
     (gradient,) = torch.autograd.grad(logits.sum(), x, create_graph=True)
-    return cast("Tensor", gradient.flatten(1).square().sum(1))
+    return gradient.flatten(1).square().sum(1)
 
 
 def r1(judged: Judged) -> Tensor:

@@ -27,7 +27,9 @@ def to_uint8(x: Tensor) -> np.ndarray:
     Returns:
         ``[B, H, W, C]`` uint8.
     """
-    pixels: np.ndarray = (x.detach().float().cpu() * 127.5 + 127.5).round().clamp(0, 255).to(torch.uint8).permute(0, 2, 3, 1).numpy()
+    pixels: np.ndarray = (
+        (x.detach().float().cpu() * 127.5 + 127.5).round().clamp(0, 255).to(torch.uint8).permute(0, 2, 3, 1).numpy()
+    )
     return pixels
 
 

@@ -295,7 +295,9 @@ class RunLock:
                 fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except OSError:
                 self._file.close()
-                raise UsageError(f"{run.path} is being trained by another process; stop it, or use --resume never.") from None
+                raise UsageError(
+                    f"{run.path} is being trained by another process; stop it, or use --resume never."
+                ) from None
 
     def release(self) -> None:
         """Give the lock back."""

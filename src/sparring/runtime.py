@@ -127,7 +127,9 @@ class Runtime:
         return {
             "torch": torch.__version__,
             "device": self.device.type,
-            "device_name": torch.cuda.get_device_name(self.device) if self.device.type == "cuda" else platform.machine(),
+            "device_name": torch.cuda.get_device_name(self.device)
+            if self.device.type == "cuda"
+            else platform.machine(),
             "precision": self.precision,
             "threads": self.threads,
         }
@@ -135,9 +137,7 @@ class Runtime:
 
 def _cores() -> int:
     """Return the cores that this process may use, which in a container are fewer than the machine's."""
-    if sys.platform == "linux":
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
+    return len(os.sched_getaffinity(0)) if sys.platform == "linux" else os.cpu_count() or 1
 
 
 def _pick_device(name: str) -> torch.device:

@@ -111,7 +111,7 @@ def train(
 def _build_trainer(plan: _Plan, runtime: Runtime, observers: tuple[Observer, ...]) -> Trainer:
     config = plan.config
     judge = build_judge(plan.data, config.eval_samples, EVALUATION_SEED) if config.eval_every else None
-    everyone = (*observers, TensorBoardLog(plan.run))
+    everyone: tuple[Observer, ...] = (*observers, TensorBoardLog(plan.run))
     trainer = Trainer(config, plan.data, judge, plan.run, runtime, everyone, plan.checkpoint)
     opening: Event = {
         "event": "start",
@@ -212,7 +212,9 @@ def _plan_from_path(path: Path, data: DataSource | None, preset: str | None, ove
     config = resolve(stored, overrides)
     if config.identity() != stored.identity():
         flag = differences(config, stored)[0]
-        raise UsageError(f"--resume {path}: {flag} is not what the run was started with; leave it out, or use --resume never.")
+        raise UsageError(
+            f"--resume {path}: {flag} is not what the run was started with; leave it out, or use --resume never."
+        )
     source = config.data if data is None else data
     return _go_on(run, config, _open(source, config), path if is_checkpoint else None)
 
@@ -221,7 +223,9 @@ def _go_on(run: RunDirectory, config: TrainConfig, data: Data, chosen: Path | No
     """Take a run up where its newest sound checkpoint left it, or at a chosen one."""
     checkpoint = load_checkpoint(chosen) if chosen is not None else _newest_sound(run)
     if checkpoint is not None and checkpoint.state["data_sha256"] != data.sha256:
-        raise CheckpointError(f"the data of {run.path} has changed since it was trained; use --resume never to start anew.")
+        raise CheckpointError(
+            f"the data of {run.path} has changed since it was trained; use --resume never to start anew."
+        )
     return _Plan(config, data, run, checkpoint)
 
 
@@ -255,10 +259,15 @@ def _open(source: DataSource, config: TrainConfig) -> Data:
 
 def _named(field: str, value: Any) -> Any:
     """Put a loss or network of the user's own into its table, and return its name."""
-    tables: dict[str, tuple[type, dict[str, Any]]] = {"loss": (Loss, LOSSES), "network": (Network, NETWORKS)}
-    kind, table = tables.get(field, (None, {}))
-    if kind is None or not isinstance(value, kind):
+    tables: dict[str, tuple[type[Loss] | type[Network], dict[str, Any]]] = {
+        "loss": (Loss, LOSSES),
+        "network": (Network, NETWORKS),
+    }
+    if field not in tables or isinstance(value, str):
         return value
+    kind, table = tables[field]
+    if not isinstance(value, kind):
+        raise UsageError(f"{field}: give a name or a {kind.__name__}, not a {type(value).__name__}.")
     if table.setdefault(value.name, value) is not value:
         raise UsageError(f"{field}: the name '{value.name}' is taken by another one; give yours another name.")
     return value.name

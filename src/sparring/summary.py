@@ -10,9 +10,9 @@ from rich.table import Table
 from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 
+from sparring.checkpoint import load_checkpoint
 from sparring.config import TrainConfig
 from sparring.generator import find_checkpoint, stored_config
-from sparring.checkpoint import load_checkpoint
 from sparring.networks import build_players
 from sparring.runs import RunDirectory
 from sparring.runtime import randomness

@@ -19,9 +19,15 @@ app = App(
 # Verbs are imported when they are called, so that --help and list stay instant.
 app.command("sparring.cli.train:train", name="train", help="Train a GAN, or go on with a run that was interrupted.")
 app.command("sparring.cli.sample:sample", name="sample", help="Draw samples from a trained generator.")
-app.command("sparring.cli.tables:list_table", name="list", help="List losses, penalties, networks, presets, data or metrics.")
-app.command("sparring.cli.tables:explain", name="explain", help="Explain a name: formula, paper, when to use it, what to watch.")
-app.command("sparring.cli.info:info", name="info", help="Show both players side by side: layers, shapes, parameters, FLOPs.")
+app.command(
+    "sparring.cli.tables:list_table", name="list", help="List losses, penalties, networks, presets, data or metrics."
+)
+app.command(
+    "sparring.cli.tables:explain", name="explain", help="Explain a name: formula, paper, when to use it, what to watch."
+)
+app.command(
+    "sparring.cli.info:info", name="info", help="Show both players side by side: layers, shapes, parameters, FLOPs."
+)
 app.command("sparring.cli.report:report", name="report", help="Write a run's report again.")
 
 

@@ -91,7 +91,9 @@ class ConsoleObserver:
             exactly = "" if event["exact"] else "; the machine or its settings differ, so not equal to the bit"
             self._console.print(f"resumes at step {event['step']} of {self._total}{exactly}")
         if event["judge"] is None:
-            self._console.print("scores  none: no extractor knows this data, so the newest checkpoint counts as the best")
+            self._console.print(
+                "scores  none: no extractor knows this data, so the newest checkpoint counts as the best"
+            )
         self._list_problems(event["left_out"])
 
     def _list_problems(self, problems: list[str]) -> None:
@@ -103,8 +105,7 @@ class ConsoleObserver:
                 self._console.print(f"  … and {len(problems) - _PROBLEMS_SHOWN} more")
 
     def _step(self, event: Event) -> None:
-        when, image, step = self._began
-        if image == 0:  # the first step warms up; rates count from its end
+        if self._began[1] == 0:  # the first step warms up; rates count from its end
             self._began = (time.monotonic(), event["images"], event["step"])
         self._bar.update(self._task, completed=event["step"], rate=self._rate(event["images"]))
 

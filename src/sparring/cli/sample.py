@@ -62,7 +62,9 @@ def _write_folder(generator: Generator, n: int, seed: int, out: Path) -> None:
     if out.suffix:
         raise UsageError(f"--out {out}: give a .png file for one grid, or a folder for one file a sample.")
     if len(generator.shape) != 3:
-        raise UsageError(f"--out {out}: {generator.source} generates points, which are drawn in one picture: give a .png file.")
+        raise UsageError(
+            f"--out {out}: {generator.source} generates points, which are drawn in one picture: give a .png file."
+        )
     index = 0
     for batch in generator.batches(n, seed):
         for picture in to_images(batch):

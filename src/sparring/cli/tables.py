@@ -4,32 +4,57 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import fields
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
-from rich.console import Console
-from rich.table import Table
-
-from sparring.data import SOURCES
 from sparring.errors import UsageError, unknown_name
-from sparring.losses import LOSSES
-from sparring.metrics import METRICS
-from sparring.networks import NETWORKS
-from sparring.penalties import PENALTIES
-from sparring.presets import PRESETS
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from sparring.presets import Preset
 
 TableName = Literal["losses", "penalties", "networks", "presets", "metrics", "data"]
 
-_TABLES: dict[TableName, Mapping[str, Any]] = {
-    "losses": LOSSES,
-    "penalties": PENALTIES,
-    "networks": NETWORKS,
-    "presets": PRESETS,
-    "metrics": METRICS,
-    "data": SOURCES,
+
+def _load(table: TableName) -> Mapping[str, Any]:
+    """Import one table only, because presets and data bring pydantic and numpy, which a list of losses can spare."""
+    match table:
+        case "losses":
+            from sparring.losses import LOSSES
+
+            return LOSSES
+        case "penalties":
+            from sparring.penalties import PENALTIES
+
+            return PENALTIES
+        case "networks":
+            from sparring.networks import NETWORKS
+
+            return NETWORKS
+        case "presets":
+            from sparring.presets import PRESETS
+
+            return PRESETS
+        case "metrics":
+            from sparring.metrics import METRICS
+
+            return METRICS
+        case "data":
+            from sparring.data import SOURCES
+
+            return SOURCES
+
+
+_SINGULAR: dict[TableName, str] = {
+    "losses": "loss",
+    "penalties": "penalty",
+    "networks": "network",
+    "presets": "preset",
+    "metrics": "metric",
+    "data": "data set",
 }
-_SINGULAR = {"losses": "loss", "penalties": "penalty", "networks": "network", "presets": "preset", "metrics": "metric", "data": "data set"}
 #: What `explain` prints of a row, in this order, where the row has it.
-_EXPLAINED = {"formula": "formula", "paper": "paper", "when": "when", "watch": "watch", "licence": "licence", "better": "better"}
+_EXPLAINED = ("formula", "paper", "when", "watch", "licence", "better")
 
 
 def list_table(table: TableName, /) -> int:
@@ -38,10 +63,13 @@ def list_table(table: TableName, /) -> int:
     Args:
         table: losses, penalties, networks, presets, metrics or data.
     """
+    from rich.console import Console
+    from rich.table import Table
+
     shown = Table(box=None, pad_edge=False, show_header=False)
     shown.add_column(no_wrap=True, style="bold")
     shown.add_column()
-    for name, row in _TABLES[table].items():
+    for name, row in _load(table).items():
         shown.add_row(name, row.summary)
     Console(highlight=False).print(shown)
     return 0
@@ -53,29 +81,30 @@ def explain(name: str, /) -> int:
     Args:
         name: Any name that sparring list shows.
     """
-    rows = [(table, rows[name]) for table, rows in _TABLES.items() if name in rows]
+    from rich.console import Console
+
+    tables = {table: _load(table) for table in _SINGULAR}
+    rows = [(table, content[name]) for table, content in tables.items() if name in content]
     if not rows:
-        raise UsageError(unknown_name("explain", name, [key for rows in _TABLES.values() for key in rows]))
+        raise UsageError(unknown_name("explain", name, {key for content in tables.values() for key in content}))
     console = Console(highlight=False, soft_wrap=True)
     for table, row in rows:
         console.print(f"[bold]{name}[/bold]  ({_SINGULAR[table]})")
         console.print(row.summary, markup=False)
         present = {field.name for field in fields(row)}
-        for attribute, title in _EXPLAINED.items():
+        for attribute in _EXPLAINED:
             if attribute in present:
-                console.print(f"{title:8} {getattr(row, attribute)}", markup=False)
+                console.print(f"{attribute:8} {getattr(row, attribute)}", markup=False)
         if table == "presets":
-            _explain_preset(console, name)
+            _explain_preset(console, row)
     return 0
 
 
-def _explain_preset(console: Console, name: str) -> None:
-    """Print the command and every setting that is not the default of its field."""
-    preset = PRESETS[name]
+def _explain_preset(console: Console, preset: Preset) -> None:
+    """Print the command, and every setting that the recipe makes."""
+    from sparring.config import settings_made
+
     data = preset.suits[0] if preset.suits else "path/to/images"
-    config = preset.config(data)
-    console.print(f"command  sparring train {data} --preset {name}", markup=False)
-    for field in type(config).model_fields:
-        value = getattr(config, field)
-        if value is not None and field in config.model_fields_set - {"data", "preset"}:
-            console.print(f"  {field.replace('_', '-'):18} {value}", markup=False)
+    console.print(f"command  sparring train {data} --preset {preset.name}", markup=False)
+    for flag, value in settings_made(preset.config(data)).items():
+        console.print(f"  --{flag} {value}", markup=False)

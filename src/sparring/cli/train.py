@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 from cyclopts import Parameter
 
@@ -37,7 +37,7 @@ def train(
     from sparring.cli.console import console_observer
 
     from_file = read_config_file(config) if config is not None else {}
-    flags = {} if settings is None else settings.model_dump(exclude_unset=True, exclude_none=True)  # type: ignore[attr-defined]
+    flags: dict[str, Any] = {} if settings is None else settings.model_dump(exclude_unset=True, exclude_none=True)
     observer = console_observer()
     with observer:
         run = session.train(

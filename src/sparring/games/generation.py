@@ -18,9 +18,7 @@ from sparring.theory import value_function
 class GenerationTurns:
     """Both turns of the game, as pseudo-code that runs."""
 
-    def __init__(
-        self, G: nn.Module, D: nn.Module, loss: Loss, labels: Labels, penalties: Mapping[str, float]
-    ) -> None:
+    def __init__(self, G: nn.Module, D: nn.Module, loss: Loss, labels: Labels, penalties: Mapping[str, float]) -> None:
         self.G, self.D = G, D
         self.loss, self.labels, self.penalties = loss, labels, penalties
 

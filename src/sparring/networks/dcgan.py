@@ -1,12 +1,14 @@
-"""DCGAN (Radford et al. 2015, arXiv:1511.06434) at any side of 4…7 times a power of two: 28, 32, 48, 64, 96, 128, 256 …
+"""DCGAN (Radford et al. 2015, arXiv:1511.06434) at any side of 4…7 times a power of two.
 
-At 64×64 with width 64 this is z → 4×4×512 → 8×8×256 → 16×16×128 → 32×32×64 → 64×64×3 and its mirror. The rules: strides
+Sides are 28, 32, 48, 64, 96, 128, 256 and so on. At 64×64 with width 64 this is
+z → 4×4×512 → 8×8×256 → 16×16×128 → 32×32×64 → 64×64×3, and its mirror. The rules: strides
 instead of pooling; normalization everywhere except G's output and D's input; ReLU and tanh in G, LeakyReLU 0.2 in D; no
 hidden dense layers.
 """
 
 from __future__ import annotations
 
+from itertools import pairwise
 from typing import cast
 
 import torch
@@ -39,7 +41,7 @@ class Generator(nn.Module):
             normalization(norm, deep[0]),
             nn.ReLU(),
         ]
-        for before, after in zip(deep, deep[1:], strict=False):
+        for before, after in pairwise(deep):
             layers += [
                 nn.ConvTranspose2d(before, after, 4, stride=2, padding=1, bias=norm == "none"),
                 normalization(norm, after),
@@ -62,7 +64,7 @@ class Discriminator(nn.Module):
         base, shallow = _feature_maps(spec.shape, spec.d.width)
         norm = spec.d.norm
         layers: list[nn.Module] = [nn.Conv2d(spec.shape[0], shallow[0], 4, stride=2, padding=1), nn.LeakyReLU(0.2)]
-        for before, after in zip(shallow, shallow[1:], strict=False):
+        for before, after in pairwise(shallow):
             layers += [
                 nn.Conv2d(before, after, 4, stride=2, padding=1, bias=norm == "none"),
                 normalization(norm, after),

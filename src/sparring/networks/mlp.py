@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from itertools import pairwise
 from typing import cast
 
 import torch
@@ -17,7 +18,7 @@ _HIDDEN_LAYERS = 3
 def _hidden(inputs: int, player: PlayerSpec, activation: nn.Module) -> list[nn.Module]:
     sizes = [inputs, *[player.width] * _HIDDEN_LAYERS]
     layers: list[nn.Module] = []
-    for before, after in zip(sizes, sizes[1:], strict=False):
+    for before, after in pairwise(sizes):
         layers += [nn.Linear(before, after), normalization(player.norm, after, flat=True), activation]
     return layers
 
