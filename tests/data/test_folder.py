@@ -163,6 +163,7 @@ def test_the_droppings_of_systems_are_passed_over(folder, read):
         (folder / name).write_bytes(b"x")
     put(folder / "__MACOSX" / "a.png")
     put(folder / ".git" / "a.png")
+    (folder / ".git" / "bad.png").mkdir()
     data = read(folder)
     assert len(data) == 2
     assert data.problems == ()
@@ -192,6 +193,19 @@ def test_links(folder, read, tmp_path):
     assert problems["nothing.png"] == "cannot be read: No such file or directory"
     assert problems["self.png"].startswith("cannot be read: ")
     assert len(problems) == 3
+
+
+def test_a_linked_folder_keeps_its_real_name(folder, read):
+    for name in "mz":
+        put(folder / name / f"{name}.png")
+    try:
+        for link, target in (("a", "m"), ("z/link", "m"), ("m/link", "z")):
+            (folder / link).symlink_to(folder / target)
+    except OSError:
+        pytest.skip("links cannot be made here")
+    data = read(folder)
+    assert len(data) == 4
+    assert [problem.path for problem in data.problems] == ["a", "m/link", "z/link"]
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="no FIFOs")

@@ -6,6 +6,7 @@ import http.server
 import os
 import socket
 import threading
+import tracemalloc
 from dataclasses import replace
 from pathlib import Path
 
@@ -183,8 +184,12 @@ def test_when_nothing_helps_one_sentence_says_what_to_do(tmp_path, mnist, mirror
 def test_a_file_that_never_ends_is_not_read_to_its_end(tmp_path, mnist):
     """A gzip bomb under the right name costs no more memory than the right file."""
     (tmp_path / "train-images-idx3-ubyte.gz").write_bytes(gzip.compress(bytes(50_000_000)))
+    tracemalloc.start()
     with pytest.raises(DataError, match="could not be downloaded"):
         open_data("mnist", data_root=tmp_path)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak < 10_000_000
 
 
 def test_a_damaged_file_in_the_cache_is_loaded_again(mnist, mirror, cache):

@@ -22,6 +22,10 @@ def test_epochs_and_seeds_differ_and_repeat():
     assert (first != order(1, 0, 1000)).mean() > 0.9
 
 
+def test_no_epoch_comes_twice():
+    assert len({order(0, epoch, 50).tobytes() for epoch in range(200)}) == 200
+
+
 def test_the_order_is_frozen():
     """Runs of an older version resume only while this stays; a change must be meant, and said in the changelog."""
     code = "from sparring.data.sampler import order; print(order(7, 2, 10).tolist())"

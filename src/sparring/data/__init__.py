@@ -99,7 +99,8 @@ def open_data(
     """Open any source of data.
 
     Args:
-        source: a name in `SOURCES`; the path of a folder or ``.zip`` of images; an array or tensor, uint8
+        source: a name in `SOURCES` (a folder that has such a name is ``./digits``); the path of a folder or ``.zip``
+            of images; an array or tensor, uint8
             [N, C, H, W] or [N, H, W] in 0 … 255, float of the same shapes in [-1, 1], or float [N, 2] (points in
             the plane); or a map-style ``torch.utils.data.Dataset`` whose items are an image (PIL, tensor, array)
             or ``(image, label)``.

@@ -38,7 +38,7 @@ from sparring.data.images import (
     peek,
     quiet,
 )
-from sparring.data.listing import SUFFIXES, Entry, Listing, Store, sort_out
+from sparring.data.listing import SUFFIXES, Entry, Listing, Store, is_dropping, sort_out
 from sparring.data.records import Array, Data, Problem, make_data
 from sparring.errors import DataError
 
@@ -65,10 +65,10 @@ class Folder:
         """Return the images in it."""
         found: list[Entry] = []
         problems: list[Problem] = []
-        folders = [self.path]
+        folders, links = [self.path], list[Path]()
         visited: set[tuple[int, int]] = set()
-        while folders:
-            folder = folders.pop()
+        while folders or links:
+            folder = folders.pop() if folders else links.pop()  # links last: a folder keeps its real name
             try:
                 status = folder.stat()
                 if (status.st_dev, status.st_ino) in visited:
@@ -76,15 +76,18 @@ class Folder:
                     continue
                 visited.add((status.st_dev, status.st_ino))
                 with os.scandir(folder) as entries:
-                    folders += self._sort(sorted(entries, key=lambda entry: entry.name), found, problems)
+                    for path in self._sort(entries, found, problems):
+                        (links if path.is_symlink() else folders).append(path)
             except OSError as error:
                 problems.append(Problem(self._name(folder), f"cannot be listed: {error.strerror}"))
         return sort_out(found, problems)
 
     def _sort(self, entries: Iterable[os.DirEntry[str]], found: list[Entry], problems: list[Problem]) -> list[Path]:
-        """Add the files of one folder to ``found``; return its subfolders so that links are taken last."""
-        folders: list[tuple[bool, Path]] = []
+        """Add the files of one folder to ``found``; return its subfolders, in a fixed order."""
+        folders: list[Path] = []
         for entry in entries:
+            if is_dropping(entry.name):
+                continue
             path = Path(entry.path)
             try:
                 status = entry.stat()
@@ -92,14 +95,14 @@ class Folder:
                 problems.append(Problem(self._name(path), f"cannot be read: {error.strerror}"))
                 continue
             if stat.S_ISDIR(status.st_mode):
-                folders.append((not entry.is_symlink(), path))
+                folders.append(path)
                 if path.suffix.lower() in SUFFIXES:
                     problems.append(Problem(self._name(path), "a folder with the name of an image"))
             elif stat.S_ISREG(status.st_mode):
                 found.append(Entry(self._name(path), status.st_size, status.st_mtime_ns, entry.path))
             else:
                 problems.append(Problem(self._name(path), "neither a file nor a folder"))
-        return [path for _, path in sorted(folders)]
+        return sorted(folders)
 
     def _name(self, path: Path) -> str:
         """Return the path relative to the root, with ``/`` and printable whatever bytes its name is made of."""
@@ -108,6 +111,7 @@ class Folder:
 
     def open(self, entry: Entry) -> BinaryIO:
         """Open one file; see `Store.open`."""
+        assert isinstance(entry.place, str)  # a number would be taken for a file descriptor
         return open(entry.place, "rb")
 
     def close(self) -> None:
