@@ -202,7 +202,7 @@ def test_every_grid_is_in_the_page_once_more_than_the_hero(good: RunDirectory) -
 def test_grids_are_labelled_with_images_epoch_and_the_lectures_stage(good: RunDirectory) -> None:
     page = report_of(good)
     assert page.frames[0]["more"] == "before training"
-    assert page.frames[-1]["more"] == "19,200 images · epoch 1.9 · initial chaos"
+    assert page.frames[-1]["more"] == "19,200 images · epoch\u00a01.9 · initial chaos"
     assert "as the lectures name them" in page.text
 
 
@@ -308,7 +308,7 @@ def test_points_in_the_plane_have_modes_and_penalties_and_no_stages(tmp_path: Pa
     )
     assert [line["name"] for line in page.charts["terms"]["lines"]] == ["r1", "r2"]
     assert page.charts["classes"]["heat"]["names"][0] == "mode 1"
-    assert page.frames[-1]["more"] == "6,400 images · epoch 0.6"
+    assert page.frames[-1]["more"] == "6,400 images · epoch\u00a00.6"
     assert "Penalty: r1, weight 0.01" in page.text
 
 
@@ -338,6 +338,13 @@ def test_nothing_that_a_file_says_becomes_markup(tmp_path: Path) -> None:
     assert page.text.count(NASTY) >= 5
     assert "<script>alert(0)&amp;" in page.text
     assert any(NASTY in line["name"] for line in page.charts["terms"]["lines"])
+
+
+def test_json_in_a_script_cannot_end_it_and_reads_back() -> None:
+    data = {"a": "</script><!--<script>&\u2028", "b": [1.5, None]}
+    text = wording.embedded(data)
+    assert not set("<>&\u2028") & set(text)
+    assert json.loads(text) == data
 
 
 def test_command_names_what_differs_and_is_quoted_for_a_shell(tmp_path: Path) -> None:

@@ -209,6 +209,8 @@ def _why_no_scores(story: Story) -> str:
         return "There are no evaluations: they were switched off (--eval-every 0)."
     if config is not None and story.step < min(config.eval_every, story.total_steps or config.eval_every):
         return f"There are no evaluations: the run ended at step {story.step:,}, before its first one."
+    if story.floor:
+        return "There are no evaluations in the log."
     return (
         "There are no evaluations: no feature extractor knows this data and it has no known modes; look at the samples."
     )

@@ -27,11 +27,16 @@ def _again(story: Story) -> str:
     """Return the commands that play the same game again."""
     by_file = f"sparring train --config {shlex.quote(story.run.config_file.as_posix())} --resume never"
     command = command_of(story.config) if story.config else None
-    typed = "" if command is None else f"<p>As it would be typed:</p><pre>{escape(command)}</pre>"
+    typed = "" if command is None else f"<p>As it would be typed:</p><pre>{_unbroken(command)}</pre>"
     return (
         f"<h3>To do it again</h3>{typed}<p>From the stored config, in a new run directory; on the same machine and "
-        f"versions it is the same run to the bit:</p><pre>{escape(by_file)}</pre>"
+        f"versions it is the same run to the bit:</p><pre>{_unbroken(by_file)}</pre>"
     )
+
+
+def _unbroken(command: str) -> str:
+    """Escape a command so that its lines break between words only, not after the hyphens of a flag."""
+    return " ".join(f"<span>{escape(word)}</span>" for word in command.split(" "))
 
 
 def command_of(config: TrainConfig) -> str | None:

@@ -80,7 +80,7 @@ def place(story: Story, images: int) -> str:
     epoch = story.epoch(images)
     if epoch is None:
         return f"{images:,} images"
-    return f"{images:,} images · epoch {epoch:.{1 if epoch < 100 else 0}f}"
+    return f"{images:,} images · epoch\u00a0{epoch:.{1 if epoch < 100 else 0}f}"
 
 
 def linked(paper: str) -> str:
