@@ -222,6 +222,17 @@ class RunDirectory:
         """Return the events, all of them or those of one kind: "log", "samples", "eval", "skipped"."""
         return [event for event in read_events(self.events_file) if kind in (None, event["event"])]
 
+    def store_config(self, config: dict[str, Any]) -> None:
+        """Write ``config.json``.
+
+        Raises:
+            StorageError: it cannot be written; the old one stands.
+        """
+        try:
+            write_atomically(self.config_file, (json.dumps(config, indent=2) + "\n").encode())
+        except OSError as error:
+            raise storage_error("the config", self.config_file, error) from None
+
     def config(self) -> dict[str, Any]:
         """Return the stored config.
 
@@ -272,9 +283,9 @@ def create_run(out: Path, label: str, config: dict[str, Any]) -> RunDirectory:
                 number += 1
         (run.path / "samples").mkdir()
         run.checkpoints_dir.mkdir()
-        write_atomically(run.config_file, (json.dumps(config, indent=2) + "\n").encode())
     except OSError as error:
         raise storage_error("a run directory", out, error) from None
+    run.store_config(config)
     return run
 
 

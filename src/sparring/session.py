@@ -226,6 +226,7 @@ def _go_on(run: RunDirectory, config: TrainConfig, data: Data, chosen: Path | No
         raise CheckpointError(
             f"the data of {run.path} has changed since it was trained; use --resume never to start anew."
         )
+    run.store_config(config.model_dump(mode="json"))  # its length or cadence may be new
     return _Plan(config, data, run, checkpoint)
 
 

@@ -39,6 +39,7 @@ from sparring.runtime import Runtime, draw_prior, randomness
 EVALUATION_SEED = 1
 _GRID = 64
 _SCATTER = 1000
+_PROBLEMS_KEPT = 1000  # files left out that the run directory remembers
 _MOST_SKIPS = 10  # turns in a row without a finite gradient before the run stops
 
 Observer = Callable[[Event], None]
@@ -153,7 +154,8 @@ class Trainer:
             TrainingDivergedError: gradients were not finite again and again.
             StorageError: the last state could not be saved.
         """
-        self._tick("start", machine=self.runtime.fingerprint(), threads=self.runtime.threads)
+        left_out = [f"{problem.path}: {problem.reason}" for problem in self.data.problems[:_PROBLEMS_KEPT]]
+        self._tick("start", machine=self.runtime.fingerprint(), left_out=left_out)
         if self.progress.step == 0:
             self._measure_floor()
             self._draw_samples()
@@ -222,6 +224,7 @@ class Trainer:
             raise TrainingDivergedError(self._diverged(reason))
 
     def _diverged(self, reason: str) -> str:
+        self._tick("diverged", reason=reason)
         saved = self.run.checkpoints()
         where = f"the last good checkpoint is {saved[-1]}" if saved else "there is no checkpoint yet"
         return (
@@ -386,8 +389,8 @@ class Trainer:
             network.load_state_dict(parts[name])
         for name, player in self.players.items():
             load_optimizer_tensors(player.optimizer, parts[f"{name}_optimizer"])
-        self.gauges.sums = {name: value.to(device) for name, value in parts["gauges"].items()}
         self.gauges.counts = dict(state["gauge_counts"])
+        self.gauges.sums = {name: parts["gauges"][name].to(device) for name in self.gauges.counts}  # in the log's order
         self.saved_step = self.progress.step
 
     # Telling.
@@ -401,6 +404,7 @@ class Trainer:
             observer(event)
 
     def _warn(self, text: str) -> None:
+        self._tick("warning", text=text)
         self._tell({"event": "warning", "step": self.progress.step, "text": text})
 
     def _tick(self, event: str, **more: Any) -> None:

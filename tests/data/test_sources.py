@@ -147,10 +147,10 @@ def test_a_wrong_option_is_named_by_its_flag(options, words):
     assert words in str(caught.value)
 
 
-def test_named_images_at_another_size_lose_their_judge(digits):
+def test_named_images_at_another_size_keep_their_judge(digits):
     large = open_data("digits", resolution=32, channels=3)
     assert large.shape == large.held_out.shape == (3, 32, 32)
-    assert large.judge is None
+    assert large.judge == "digits-v1"
     assert (large.samples[:, 0] == large.samples[:, 2]).all()
     assert (large.labels == digits.labels).all()
     assert large.sha256 != digits.sha256

@@ -220,7 +220,7 @@ def _class_names(source: object, count: int) -> tuple[str, ...]:
 def reshape(data: Data, wishes: Wishes) -> Data:
     """Return a data set at the size and with the channels wished for.
 
-    A changed one has no judge: the judge has only seen the original size.
+    It keeps its judge, which scales what it judges to its own size, and says so in its protocol.
 
     Raises:
         UsageError: the data are points, or have neither 1 nor 3 channels.
@@ -239,7 +239,7 @@ def reshape(data: Data, wishes: Wishes) -> Data:
     samples = _as_shape(data.samples, target, wishes)
     held_out = data.held_out and reshape(data.held_out, wishes)
     sha256 = fingerprint(samples, data.labels)
-    return replace(data, samples=samples, held_out=held_out, judge=None, sha256=sha256)
+    return replace(data, samples=samples, held_out=held_out, sha256=sha256)
 
 
 def _as_shape(samples: Array, target: tuple[int, int, int], wishes: Wishes) -> Array:

@@ -1,0 +1,181 @@
+"""Resuming is equal to the bit: weights, optimizers, average, events and pictures, after a kill at any moment."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import multiprocessing
+import os
+import shutil
+import signal
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+import sparring
+from sparring.checkpoint import load_checkpoint
+from sparring.losses import LOSSES
+from sparring.runs import Event, RunDirectory
+from tests.tools import LOSS_SETTINGS
+
+STEPS, KILLED_AT = 30, 12
+
+SETTINGS: dict[str, Any] = {
+    "network": "dcgan",
+    "steps": STEPS,
+    "batch_size": 4,
+    "latent_dim": 8,
+    "g": {"width": 4},
+    "d": {"width": 4},
+    "log_every": 4,
+    "sample_every": 10,
+    "eval_every": 10,
+    "eval_samples": 20,
+    "checkpoint_every": 5,
+    "device": "cpu",
+    "precision": "fp32",
+    "threads": 1,
+}
+
+
+def settings_for(loss: str) -> dict[str, Any]:
+    special = LOSS_SETTINGS.get(loss, {})
+    merged = SETTINGS | {"loss": loss, "real_label": 0.9 if LOSSES[loss].smoothable else 1.0} | special
+    merged["d"] = SETTINGS["d"] | special.get("d", {})
+    return merged
+
+
+def train(out: str, settings: dict[str, Any], kill_at: int | None = None) -> None:
+    """Train in a process of its own, and kill that process like a power cut right after a step, before its log."""
+    torch.set_num_threads(1)
+
+    def watch(event: Event) -> None:
+        if kill_at is not None and event["event"] == "step" and event["step"] == kill_at:
+            os.kill(os.getpid(), signal.SIGKILL)
+
+    sparring.train("digits", preset="digits", out=out, observers=(watch,), **settings)
+
+
+def run_process(out: Path, settings: dict[str, Any], kill_at: int | None = None) -> int:
+    process = multiprocessing.get_context("fork").Process(target=train, args=(str(out), settings, kill_at))
+    process.start()
+    process.join(120)
+    assert process.exitcode is not None
+    return process.exitcode
+
+
+def fingerprint(out: Path) -> dict[str, str]:
+    """Return a hash of everything that the seed decides."""
+    (run,) = [RunDirectory(path) for path in out.iterdir()]
+    files = [run.events_file, *sorted((run.path / "samples").iterdir())]
+    hashes = {str(path.relative_to(run.path)): hashlib.sha256(path.read_bytes()).hexdigest() for path in files}
+    for path in run.checkpoints():
+        for part, tensors in load_checkpoint(path).parts.items():
+            for name, value in tensors.items():
+                content = value.contiguous().view(torch.uint8) if value.dim() else value.reshape(1).view(torch.uint8)
+                hashes[f"{path.name}/{part}/{name}"] = hashlib.sha256(content.numpy().tobytes()).hexdigest()
+    hashes["best"] = run.best_file.read_text()
+    return hashes
+
+
+# Fork starts a child in milliseconds instead of importing torch anew; the parent computes on one thread, as forking needs.
+@pytest.mark.filterwarnings("ignore:This process .* is multi-threaded:DeprecationWarning")
+@pytest.mark.parametrize("loss", LOSSES)
+def test_killed_and_resumed_equals_straight_through(loss: str, tmp_path: Path) -> None:
+    settings = settings_for(loss)
+    assert run_process(tmp_path / "straight", settings) == 0
+    assert run_process(tmp_path / "killed", settings, KILLED_AT + 1) == -signal.SIGKILL
+    (run,) = (tmp_path / "killed").iterdir()
+    steps_logged = [json.loads(line)["step"] for line in (run / "events.jsonl").read_text().splitlines()]
+    assert max(steps_logged) == KILLED_AT, "the log is ahead of the last checkpoint, which is at step 10"
+    assert run_process(tmp_path / "killed", settings) == 0
+    straight, resumed = fingerprint(tmp_path / "straight"), fingerprint(tmp_path / "killed")
+    assert straight == resumed
+    assert len(straight) > 60
+
+
+def test_another_seed_is_another_run(tmp_path: Path) -> None:
+    """The comparison above can fail."""
+    train(str(tmp_path / "a"), settings_for("hinge"))
+    train(str(tmp_path / "b"), settings_for("hinge") | {"seed": 1})
+    a, b = fingerprint(tmp_path / "a"), fingerprint(tmp_path / "b")
+    assert sum(a[key] != b[key] for key in a if key in b) > len(a) / 2
+
+
+def straight_run(out: Path, **settings: Any) -> sparring.Run:
+    return sparring.train("digits", preset="digits", out=out, **(settings_for("non-saturating") | settings))
+
+
+def test_the_same_command_after_the_end_trains_nothing(tmp_path: Path) -> None:
+    straight_run(tmp_path)
+    before = fingerprint(tmp_path)
+    run = straight_run(tmp_path)
+    assert run.finished
+    assert fingerprint(tmp_path) == before
+
+
+def test_a_longer_run_goes_on_and_never_starts_anew(tmp_path: Path) -> None:
+    first = straight_run(tmp_path)
+    longer = straight_run(tmp_path, steps=35)
+    assert longer.path == first.path
+    assert longer.directory.checkpoints()[-1].name == "00000035"
+    assert longer.directory.config()["steps"] == 35
+
+
+def test_resume_never_starts_another_run(tmp_path: Path) -> None:
+    first = straight_run(tmp_path, steps=5)
+    second = straight_run(tmp_path, steps=5, resume="never")
+    assert first.path != second.path
+    assert (tmp_path / second.path.name).name.startswith("00001-")
+
+
+def test_other_settings_start_another_run(tmp_path: Path) -> None:
+    first = straight_run(tmp_path, steps=5)
+    second = straight_run(tmp_path, steps=5, loss="hinge", real_label=1.0)
+    assert first.path != second.path
+
+
+def test_resume_path_continues_that_run_with_its_own_settings(tmp_path: Path) -> None:
+    first = straight_run(tmp_path, steps=5)
+    straight_run(tmp_path, steps=5, seed=1)
+    run = sparring.train(resume=first.path, steps=10, out=tmp_path)
+    assert run.path == first.path
+    assert run.directory.checkpoints()[-1].name == "00000010"
+
+
+def test_resume_path_refuses_other_settings_and_names_the_flag(tmp_path: Path) -> None:
+    first = straight_run(tmp_path, steps=5)
+    with pytest.raises(sparring.UsageError, match=r"--loss hinge is not what the run was started with"):
+        sparring.train(resume=first.path, loss="hinge", real_label=1.0)
+
+
+def test_a_damaged_checkpoint_is_set_aside_and_the_one_before_is_used(tmp_path: Path) -> None:
+    straight_run(tmp_path / "a")
+    straight_run(tmp_path / "b")
+    (run,) = [RunDirectory(path) for path in (tmp_path / "b").iterdir()]
+    weights = run.checkpoints()[-1] / "G.safetensors"
+    content = bytearray(weights.read_bytes())
+    content[-1] ^= 1
+    weights.write_bytes(content)
+    straight_run(tmp_path / "b")
+    assert (run.checkpoints_dir / "00000030.damaged").is_dir()
+    shutil.rmtree(run.checkpoints_dir / "00000030.damaged")
+    assert fingerprint(tmp_path / "a") == fingerprint(tmp_path / "b")
+
+
+def test_changed_data_are_refused(tmp_path: Path) -> None:
+    images = torch.zeros(20, 1, 28, 28, dtype=torch.uint8)
+    settings = settings_for("non-saturating") | {"steps": 5, "preset": "digits"}
+    sparring.train(images, out=tmp_path, **settings)
+    with pytest.raises(sparring.UsageError, match="has changed since it was trained"):
+        sparring.train(images + 1, out=tmp_path, **settings)
+
+
+def test_a_run_killed_before_its_first_checkpoint_starts_over_in_place(tmp_path: Path) -> None:
+    settings = settings_for("non-saturating")
+    assert run_process(tmp_path / "straight", settings) == 0
+    assert run_process(tmp_path / "killed", settings, 3) == -signal.SIGKILL
+    assert run_process(tmp_path / "killed", settings) == 0
+    assert fingerprint(tmp_path / "straight") == fingerprint(tmp_path / "killed")

@@ -1,0 +1,49 @@
+"""What several tests need: small configs, and trainers without the rest."""
+
+from __future__ import annotations
+
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+from sparring.config import TrainConfig, merge, validate
+from sparring.data import Data, open_data
+from sparring.runs import RunDirectory, create_run
+from sparring.runtime import Runtime
+from sparring.trainer import Observer, Trainer
+
+#: Settings without which a loss makes no sense.
+LOSS_SETTINGS: dict[str, dict[str, Any]] = {"wasserstein": {"penalty": ("wgan-gp:10",), "d": {"norm": "none"}}}
+
+_SMALL: dict[str, Any] = {
+    "preset": "points",
+    "network": "mlp",
+    "latent_dim": 2,
+    "steps": 8,
+    "batch_size": 8,
+    "eval_every": 0,
+    "sample_every": 0,
+    "checkpoint_every": 0,
+    "device": "cpu",
+    "precision": "fp32",
+    "threads": 1,
+    "g": {"width": 8},
+    "d": {"width": 8},
+}
+
+
+def small_config(data: str, **settings: Any) -> TrainConfig:
+    """Return a config of a run that takes milliseconds."""
+    return validate(merge({"data": data} | _SMALL, settings))
+
+
+@cache
+def small_data(name: str) -> Data:
+    return open_data(name)
+
+
+def trainer_for(out: Path, data: str, observers: tuple[Observer, ...] = (), **settings: Any) -> Trainer:
+    """Return a trainer at step 0 that writes under ``out`` and judges nothing."""
+    config = small_config(data, **settings)
+    run = create_run(out, "test", config.model_dump(mode="json"))
+    return Trainer(config, small_data(data), None, RunDirectory(run.path), Runtime.pick(config), observers)
