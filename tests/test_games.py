@@ -113,7 +113,9 @@ def differs(before: dict[str, Tensor], network: nn.Module) -> bool:
 @pytest.mark.parametrize("network", NETWORKS)
 def test_each_turn_leaves_the_other_player_equal_to_the_bit(network: str, tmp_path: Path) -> None:
     """LECTURES G9, running statistics of batch norm included."""
-    trainer = trainer_for(tmp_path, "digits", network=network, g={"norm": "batch", "width": 4}, d={"norm": "batch", "width": 4})
+    trainer = trainer_for(
+        tmp_path, "digits", network=network, g={"norm": "batch", "width": 4}, d={"norm": "batch", "width": 4}
+    )
     players = {name: player.network for name, player in trainer.players.items()}
     for index, turn in enumerate(trainer.game.turns):
         other = "G" if turn.player == "D" else "D"

@@ -103,7 +103,17 @@ def test_convolution_flops_are_counted_two_a_multiplication() -> None:
 
 @pytest.mark.parametrize(
     ("side", "split"),
-    [(8, (4, 1)), (28, (7, 2)), (32, (4, 3)), (40, (5, 3)), (64, (4, 4)), (1024, (4, 8)), (7, None), (30, None), (27, None)],
+    [
+        (8, (4, 1)),
+        (28, (7, 2)),
+        (32, (4, 3)),
+        (40, (5, 3)),
+        (64, (4, 4)),
+        (1024, (4, 8)),
+        (7, None),
+        (30, None),
+        (27, None),
+    ],
 )
 def test_doublings(side: int, split: tuple[int, int] | None) -> None:
     assert doublings(side) == split
@@ -118,5 +128,6 @@ def test_normalization_is_what_was_asked(name: str) -> None:
             assert any(isinstance(module, kind) for module in player.modules())
     for player in build_players(name, spec((1, 28, 28), norm="none"), source()):
         assert not any(
-            isinstance(module, nn.modules.batchnorm._BatchNorm | nn.GroupNorm | nn.LayerNorm) for module in player.modules()
+            isinstance(module, nn.modules.batchnorm._BatchNorm | nn.GroupNorm | nn.LayerNorm)
+            for module in player.modules()
         )

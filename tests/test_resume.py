@@ -16,7 +16,9 @@ import torch
 
 import sparring
 from sparring.checkpoint import load_checkpoint
+from sparring.data import open_data
 from sparring.losses import LOSSES
+from sparring.metrics.judge import build_judge
 from sparring.runs import Event, RunDirectory
 from tests.tools import LOSS_SETTINGS
 
@@ -78,6 +80,12 @@ def fingerprint(out: Path) -> dict[str, str]:
                 hashes[f"{path.name}/{part}/{name}"] = hashlib.sha256(content.numpy().tobytes()).hexdigest()
     hashes["best"] = run.best_file.read_text()
     return hashes
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _warm_parent() -> None:
+    """Compute the judge's reference here once; the forked children find it."""
+    build_judge(open_data("digits"), 20, 0)
 
 
 # Fork starts a child in milliseconds instead of importing torch anew; the parent computes on one thread, as forking needs.

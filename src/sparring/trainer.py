@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from typing import Any
 
 import numpy as np
@@ -54,7 +54,7 @@ class Progress:
     best_step: int | None = None
     best_score: float | None = None
     skipped: int = 0
-    skipped_in_a_row: int = 0
+    skipped_in_a_row: dict[str, int] = field(default_factory=lambda: {"D": 0, "G": 0})
 
 
 class Gauges:
@@ -196,7 +196,7 @@ class Trainer:
                 buffer.copy_(old)
             self._skip(turn)
             return
-        self.progress.skipped_in_a_row = 0
+        self.progress.skipped_in_a_row[turn.player] = 0
         for parameter, gradient in zip(player.parameters, gradients, strict=True):
             parameter.grad = gradient
         player.optimizer.step()
@@ -217,9 +217,9 @@ class Trainer:
         """Leave the weights as they are; stop when it happens again and again."""
         progress = self.progress
         progress.skipped += 1
-        progress.skipped_in_a_row += 1
+        progress.skipped_in_a_row[turn.player] += 1
         self._emit({"event": "skipped", "step": progress.step, "player": turn.player, "reason": "gradient not finite"})
-        if progress.skipped_in_a_row >= _MOST_SKIPS:
+        if progress.skipped_in_a_row[turn.player] >= _MOST_SKIPS:
             reason = f"the gradient of {turn.player} was not finite {_MOST_SKIPS} times in a row"
             raise TrainingDivergedError(self._diverged(reason))
 

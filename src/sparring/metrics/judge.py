@@ -208,7 +208,7 @@ def _image_judge(data: Data, name: str, n_samples: int, seed: int, weights: str)
     net = load_extractor(name)
     extractor = EXTRACTORS[name]
     held_out = data.held_out if data.held_out is not None else data
-    reference = _moments(extract(net, _real(held_out)))
+    reference = _reference(net, name, held_out)
     protocol = Protocol(
         metric="fd",
         version=1,
@@ -233,6 +233,17 @@ def _class_frequencies(data: Data, extractor: Extractor) -> npt.NDArray[np.float
     if data.labels is None:
         return np.full(classes, 1 / classes)
     return class_histogram(data.labels, classes) / len(data)
+
+
+_REFERENCES: dict[tuple[str, str], Moments] = {}  # (extractor, data) -> moments: they are the same for every run
+
+
+def _reference(net: Classifier, extractor: str, data: Data) -> Moments:
+    """Return the moments of real images' features, computed once in a process."""
+    key = (extractor, data.sha256)
+    if key not in _REFERENCES:
+        _REFERENCES[key] = _moments(extract(net, _real(data)))
+    return _REFERENCES[key]
 
 
 def _moments(found: Features) -> Moments:
