@@ -21,13 +21,13 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from textbook import train as train_textbook
 
 import sparring
 from sparring.data import Data, open_data
 from sparring.metrics.judge import Judge, build_judge, floor
 from sparring.pictures import image_grid, save_png
 from sparring.trainer import EVALUATION_SEED
+from textbook import train as train_textbook
 
 RESULTS = Path(__file__).parent / "results" / "mnist"
 SAMPLES = 10_000

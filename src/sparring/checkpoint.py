@@ -117,15 +117,25 @@ def save_checkpoint(directory: Path, checkpoint: Checkpoint) -> None:
         manifest = {"format": FORMAT, "files": files, "state": checkpoint.state}
         _write_durably(beside / "manifest.json", (json.dumps(manifest, indent=1, allow_nan=False) + "\n").encode())
         sync_directory(beside)
-        replaced = directory.with_name(f".{directory.name}.{os.getpid()}.old")
-        if directory.exists():
-            os.rename(directory, replaced)
-        os.rename(beside, directory)
-        shutil.rmtree(replaced, ignore_errors=True)
-        sync_directory(directory.parent)
+        _put_in_place(beside, directory)
     except OSError:
         shutil.rmtree(beside, ignore_errors=True)
         raise
+
+
+def _put_in_place(beside: Path, directory: Path) -> None:
+    """Give a finished checkpoint its name; one already there goes only when the new one stands."""
+    old = directory.with_name(f".{directory.name}.{os.getpid()}.old")
+    if directory.exists():
+        os.rename(directory, old)
+    try:
+        os.rename(beside, directory)
+    except OSError:
+        if old.exists():
+            os.rename(old, directory)
+        raise
+    shutil.rmtree(old, ignore_errors=True)
+    sync_directory(directory.parent)
 
 
 def _write_durably(path: Path, content: bytes) -> None:

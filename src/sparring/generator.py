@@ -15,7 +15,7 @@ from sparring.errors import CheckpointError, UsageError
 from sparring.networks import build_players
 from sparring.pictures import to_images
 from sparring.runs import RunDirectory
-from sparring.runtime import latents, randomness
+from sparring.runtime import latents, pick_device, randomness
 
 _BATCH = 250
 
@@ -75,7 +75,7 @@ class Generator:
         network, _ = build_players(self.config.network, self.config.network_spec(self.shape), randomness(0))
         check_fits("G_ema", saved.parts["G_ema"], network.state_dict())
         network.load_state_dict(saved.parts["G_ema"])
-        self._device = torch.device(device)
+        self._device = pick_device(device)
         self.network = network.eval().requires_grad_(False).to(self._device)
 
     def sample(self, n: int = 64, seed: int = 0) -> Tensor:

@@ -102,7 +102,7 @@ class Runtime:
         Raises:
             UsageError: the device is not there, or it cannot compute in the precision asked for.
         """
-        device = _pick_device(config.device)
+        device = pick_device(config.device)
         precision, why = _pick_precision(config.precision, device, config.network)
         threads = config.threads or _cores()
         torch.set_num_threads(threads)
@@ -140,7 +140,15 @@ def _cores() -> int:
     return len(os.sched_getaffinity(0)) if sys.platform == "linux" else os.cpu_count() or 1
 
 
-def _pick_device(name: str) -> torch.device:
+def pick_device(name: str) -> torch.device:
+    """Return the device that a name means.
+
+    Args:
+        name: ``auto`` (a CUDA or Apple GPU if there is one), ``cpu``, ``cuda``, ``cuda:1`` or ``mps``.
+
+    Raises:
+        UsageError: there is no such device.
+    """
     if name == "auto":
         if torch.cuda.is_available():
             return torch.device("cuda")

@@ -95,10 +95,9 @@ def train(
     overrides = merge(config or {}, {name: _named(name, value) for name, value in settings.items()})
     plan = _plan(data, preset, overrides, Path(out), resume)
     run = plan.run
-    runtime = Runtime.pick(plan.config)
     with _locked(run):
         sweep(run.checkpoints_dir)
-        trainer = _build_trainer(plan, runtime, observers)
+        trainer = _build_trainer(plan, observers)
         finished, caught = False, []
         try:
             with _signals(trainer) as caught:
@@ -108,8 +107,8 @@ def train(
     return Run(run, finished, caught[0] if caught else None)
 
 
-def _build_trainer(plan: _Plan, runtime: Runtime, observers: tuple[Observer, ...]) -> Trainer:
-    config = plan.config
+def _build_trainer(plan: _Plan, observers: tuple[Observer, ...]) -> Trainer:
+    config, runtime = plan.config, plan.runtime
     judge = build_judge(plan.data, config.eval_samples, EVALUATION_SEED) if config.eval_every else None
     everyone: tuple[Observer, ...] = (*observers, TensorBoardLog(plan.run))
     trainer = Trainer(config, plan.data, judge, plan.run, runtime, everyone, plan.checkpoint)
@@ -172,11 +171,12 @@ def plan_config(data: str, preset: str | None, overrides: Mapping[str, Any], *, 
 
 @dataclass(frozen=True)
 class _Plan:
-    """What to train, on what, where, and from which state."""
+    """What to train, on what, where, how, and from which state."""
 
     config: TrainConfig
     data: Data
     run: RunDirectory
+    runtime: Runtime
     checkpoint: Checkpoint | None
 
 
@@ -196,8 +196,9 @@ def _plan(
         for run in reversed(run_directories(out)):
             if _is_run_of(run, config):
                 return _go_on(run, config, opened, None)
+    runtime = Runtime.pick(config)  # before the directory is made, so that a wrong device leaves nothing behind
     run = create_run(out, f"{opened.name}-{config.preset}", config.model_dump(mode="json"))
-    return _Plan(config, opened, run, None)
+    return _Plan(config, opened, run, runtime, None)
 
 
 def _plan_from_path(path: Path, data: DataSource | None, preset: str | None, overrides: dict[str, Any]) -> _Plan:
@@ -227,7 +228,7 @@ def _go_on(run: RunDirectory, config: TrainConfig, data: Data, chosen: Path | No
             f"the data of {run.path} has changed since it was trained; use --resume never to start anew."
         )
     run.store_config(config.model_dump(mode="json"))  # its length or cadence may be new
-    return _Plan(config, data, run, checkpoint)
+    return _Plan(config, data, run, Runtime.pick(config), checkpoint)
 
 
 def _newest_sound(run: RunDirectory) -> Checkpoint | None:

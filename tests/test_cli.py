@@ -1,0 +1,179 @@
+"""The command line as a user meets it: words in, sentences and exit codes out."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from PIL import Image
+
+from sparring.cli import main
+from sparring.losses import LOSSES
+from sparring.networks import NETWORKS
+from sparring.penalties import PENALTIES
+from sparring.presets import PRESETS
+
+QUICK = ["--steps", "6", "--threads", "1", "--eval-every", "3", "--eval-samples", "50", "--log-every", "1"]
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    out = tmp_path_factory.mktemp("runs")
+    words = ["train", "digits", *QUICK, "--batch-size", "8", "--g.width", "4", "--d.width", "4", "--out", str(out)]
+    assert main(words) == 0
+    (path,) = out.iterdir()
+    return path
+
+
+WRONG = [
+    (["train", "digits", "--loss", "hing"], "--loss hing: unknown name 'hing'; did you mean 'hinge'?"),
+    (["train", "digits", "--g.lr", "-1"], "--g.lr -1.0: input should be greater than 0"),
+    (["train", "digits", "--los", "hinge"], "Did you mean --loss?"),
+    (["train", "no/such/folder"], "'no/such/folder' is neither a data set nor an existing folder or .zip"),
+    (["train"], "say what to train on"),
+    (["train", "digits", "--preset", "dcgn"], "did you mean 'dcgan'?"),
+    (["train", "digits", "--steps", "5", "--epochs", "5"], "one of --steps, --epochs and --images"),
+    (["train", "ring", "--network", "dcgan"], "'dcgan' cannot make samples of shape 2"),
+    (["train", "digits", "--resolution", "36", "--network", "case-study"], "it makes 28×28 images"),
+    (["train", "digits", "--device", "tpu"], "--device"),
+    (["train", "digits", "--resume", "no/run"], "is not a run directory"),
+    (["sample", "no/run"], "there is no run or checkpoint at no/run"),
+    (["report", "no/run"], "is not a run directory"),
+    (["explain", "hing"], "did you mean 'hinge'?"),
+    (["info", "dcgn"], "did you mean 'dcgan'?"),
+    (["list", "loses"], "losses"),
+    (["trian", "digits"], "train"),
+]
+
+
+@pytest.mark.parametrize(("words", "sentence"), WRONG, ids=[" ".join(words) for words, _ in WRONG])
+def test_wrong_input_is_one_sentence_and_exit_2(
+    words: list[str], sentence: str, in_tmp: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(words) == 2
+    captured = capsys.readouterr()
+    assert captured.err.startswith("sparring: ")
+    assert sentence in captured.err
+    assert captured.err.count("\n") == 1
+    assert list(in_tmp.iterdir()) == [], "nothing is left behind"
+
+
+@pytest.mark.parametrize(
+    "words", [["--help"], ["train", "--help"], ["list", "losses"], ["list", "presets"], ["explain", "r1"]]
+)
+def test_words_and_tables_need_no_torch(words: list[str]) -> None:
+    code = f"import sys; from sparring.cli import main; main({words!r}); sys.exit('torch' in sys.modules)"
+    result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60, check=False)
+    assert result.returncode == 0, result.stderr
+    assert len(result.stdout) > 200
+
+
+def test_import_needs_no_torch_and_names_resolve() -> None:
+    code = "import sparring, sys; assert 'torch' not in sys.modules; [getattr(sparring, n) for n in sparring.__all__]"
+    subprocess.run([sys.executable, "-c", code], check=True, timeout=60)
+
+
+@pytest.mark.parametrize(
+    ("table", "names"), [("losses", LOSSES), ("penalties", PENALTIES), ("networks", NETWORKS), ("presets", PRESETS)]
+)
+def test_list_shows_every_row_and_explain_knows_it(
+    table: str, names: dict[str, object], capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["list", table]) == 0
+    shown = capsys.readouterr().out
+    for name in names:
+        assert name in shown
+        assert main(["explain", name]) == 0
+        explained = capsys.readouterr().out
+        assert "arXiv" in explained
+        assert "when" in explained
+
+
+def test_train_says_where_everything_is(run: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert (
+        main(
+            [
+                "train",
+                "digits",
+                *QUICK,
+                "--batch-size",
+                "8",
+                "--g.width",
+                "4",
+                "--d.width",
+                "4",
+                "--out",
+                str(run.parent),
+            ]
+        )
+        == 0
+    )
+    out = capsys.readouterr().out
+    assert "resumes at step 6 of 6" in out
+    assert "complete already" in out
+    assert "report.html" in out
+    assert (run / "report.html").exists()
+    assert "FD" in out
+    assert list((run / "tensorboard").iterdir())
+
+
+def test_sample_writes_a_grid_or_a_folder(run: Path, in_tmp: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["sample", str(run), "-n", "9", "--out", "grid.png"]) == 0
+    with Image.open("grid.png") as grid:
+        assert grid.size == (3 * 30 + 2, 3 * 30 + 2)
+    assert main(["sample", str(run), "-n", "5", "--seed", "2", "--out", "many"]) == 0
+    assert sorted(path.name for path in Path("many").iterdir()) == [f"{index:06d}.png" for index in range(5)]
+    assert capsys.readouterr().out == "grid.png\nmany\n"
+    for words in (["-n", "0"], ["--out", "grid.jpg"], ["--device", "nowhere"]):
+        assert main(["sample", str(run), *words]) == 2
+
+
+def test_info_shows_both_players(run: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["info", "mnist-dcgan"]) == 0
+    out = capsys.readouterr().out
+    assert "840,001" in out
+    assert "212,993" in out
+    assert "Generator G" in out
+    assert "Discriminator D" in out
+    assert main(["info", str(run)]) == 0
+    assert "step 6" in capsys.readouterr().out
+    assert main(["info", "dcgan", "--shape", "1", "32", "32"]) == 0
+    assert "1×32×32" in capsys.readouterr().out
+
+
+def test_a_config_file_reproduces_a_run(run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["train", "--config", str(run / "config.json"), "--out", str(tmp_path)]) == 0
+    (again,) = tmp_path.iterdir()
+    assert (again / "events.jsonl").read_bytes() == (run / "events.jsonl").read_bytes()
+    assert main(["train", "--config", "missing.toml"]) == 2
+    assert "--config: cannot read missing.toml" in capsys.readouterr().err
+
+
+def test_own_images_from_a_folder(in_tmp: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    for index in range(6):
+        Image.new("RGB", (20 + index, 30), (40 * index, 0, 99)).save(f"{index}.png")
+    Path("notes.txt").write_text("not an image")
+    Path("broken.png").write_bytes(b"\x89PNG nothing")
+    words = [
+        "--steps",
+        "2",
+        "--batch-size",
+        "4",
+        "--resolution",
+        "16",
+        "--g.width",
+        "4",
+        "--d.width",
+        "4",
+        "--threads",
+        "1",
+    ]
+    assert main(["train", ".", *words, "--out", "runs"]) == 0
+    out = capsys.readouterr().out
+    assert "6 samples of 3×16×16" in out
+    assert "broken.png" in out
+    assert "no extractor knows this data" in out
+    (path,) = Path("runs").iterdir()
+    assert main(["sample", str(path), "-n", "2", "--out", "s.png"]) == 0
