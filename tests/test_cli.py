@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import subprocess
 import sys
 from pathlib import Path
@@ -149,6 +150,14 @@ def test_a_config_file_reproduces_a_run(run: Path, tmp_path: Path, capsys: pytes
     assert (again / "events.jsonl").read_bytes() == (run / "events.jsonl").read_bytes()
     assert main(["train", "--config", "missing.toml"]) == 2
     assert "--config: cannot read missing.toml" in capsys.readouterr().err
+
+
+def test_flags_on_top_of_a_preset(in_tmp: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    words = "train digits --preset mnist-dcgan --loss hinge --penalty r1:0.1 --g.lr 1e-4 --steps 2 --seed 3 --out runs/"
+    assert main([*words.split(), "--threads", "1", "--eval-every", "0", "--batch-size", "4"]) == 0
+    config = json.loads(Path("runs/00000-digits-mnist-dcgan/config.json").read_text())
+    assert (config["loss"], config["penalty"], config["g"]["lr"], config["seed"]) == ("hinge", ["r1:0.1"], 1e-4, 3)
+    assert (config["network"], config["real_label"]) == ("case-study", 1.0)
 
 
 def test_own_images_from_a_folder(in_tmp: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -87,6 +87,14 @@ def test_a_length_replaces_the_presets_length() -> None:
     assert resolve(BASE, {"steps": 7}).total_steps(10) == 7
 
 
+def test_a_loss_without_labels_drops_the_presets_smoothing_but_not_the_users() -> None:
+    assert BASE.real_label == 0.9
+    assert resolve(BASE, {"loss": "hinge"}).real_label == 1.0
+    assert resolve(BASE, {"loss": "least-squares"}).real_label == 0.9
+    with pytest.raises(UsageError, match="has no labels to smooth"):
+        resolve(BASE, {"loss": "hinge", "real_label": 0.9})
+
+
 def test_players_are_merged_setting_by_setting() -> None:
     config = resolve(BASE, {"g": {"lr": 1e-3}})
     assert config.g.lr == 1e-3

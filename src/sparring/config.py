@@ -277,6 +277,10 @@ def resolve(base: TrainConfig, overrides: Mapping[str, Any]) -> TrainConfig:
     values = base.model_dump()
     if any(overrides.get(name) is not None for name in LENGTHS):
         values.update(dict.fromkeys(LENGTHS))
+    loss = LOSSES.get(str(overrides.get("loss")))
+    if loss is not None and not loss.smoothable:
+        # The preset smoothed the labels of its own loss; the one chosen by hand has none.
+        values |= {"real_label": Labels.real, "fake_label": Labels.fake}
     return validate(merge(values, overrides))
 
 

@@ -66,16 +66,18 @@ class ConsoleObserver:
     def conclude(self, run: Run) -> None:
         """Say where everything is, and what to do next."""
         say = self._console.print
+        best = run.directory.best()
         samples = sorted((run.path / "samples").glob("*.png"))
+        of_best = [path for path in samples if best is not None and path.stem == best.name]
         if run.interrupted_by is not None:
             say(f"stopped and saved at {run.directory.checkpoints()[-1]}; the same command goes on from there.")
         elif self._already_done:
             say("this run was complete already: a longer --steps trains it further, --resume never starts a new one.")
         scores = run.scores()
         if scores is not None:
-            say(f"best    {run.directory.best()}  ({_scores(scores)})")
+            say(f"best    {best}  ({_scores(scores)})")
         if samples:
-            say(f"picture {samples[-1]}")
+            say(f"picture {(of_best or samples)[-1]}")
         say(f"report  {run.directory.report_file}")
         say(f"next    sparring sample {run.path} --out grid.png")
 
