@@ -429,17 +429,19 @@ def test_a_stopped_run_says_where_and_how_to_go_on(tmp_path: Path) -> None:
     assert "It was stopped at step 60 of 300; the same command again goes on from there." in report_of(run).text
 
 
-@pytest.mark.parametrize(("count", "state"), [(10, "diverged"), (9, "not ended")])
-def test_a_diverged_run_is_told_from_one_with_a_few_skips(tmp_path: Path, count: int, state: str) -> None:
+def test_a_diverged_run_says_why(tmp_path: Path) -> None:
     run = make_run(tmp_path)
     skips = [
-        {"event": "skipped", "step": 40 + n // 2, "player": "DG"[n % 2], "reason": "not finite"} for n in range(count)
+        {"event": "skipped", "step": 40 + n // 2, "player": "DG"[n % 2], "reason": "not finite"} for n in range(10)
     ]
     write(run.events_file, log(40), *skips)
-    write(run.clock_file, {"event": "start", "time": 0.0, "step": 0})
+    write(run.clock_file, {"event": "start", "time": 0.0, "step": 0, "left_out": ["a.png: cut off"]})
+    assert "It gave up" not in report_of(run).text
+    write(run.clock_file, {"event": "diverged", "time": 1.0, "step": 44, "reason": "no gradient of D is finite"})
     text = report_of(run).text
-    assert ("not finite 10 times in a row" in text) == (state == "diverged")
-    assert state in text
+    assert "diverged" in text
+    assert "It gave up at step 44 of 300: no gradient of D is finite." in text
+    assert "Left out of the data: a.png: cut off." in text
     assert "5 turns of D left out between steps 40 and 44: not finite." in text
 
 

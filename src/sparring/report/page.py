@@ -13,7 +13,7 @@ from sparring.metrics import METRICS
 from sparring.report import pictures, wording
 from sparring.report.charts import MOST_POINTS, Chart, game_charts, metric_charts
 from sparring.report.settings import settings
-from sparring.report.story import DIVERGED_SKIPS, Grid, Story
+from sparring.report.story import Grid, Story
 from sparring.runs import Event
 from sparring.version import __version__
 
@@ -66,8 +66,8 @@ def _section(key: str, content: str) -> str:
 def _state(story: Story) -> tuple[str, str, str]:
     """Return the state's colour, its name, and the sentence about it."""
     done = f"step {story.step:,}" + ("" if story.total_steps is None else f" of {story.total_steps:,}")
-    if story.diverged:
-        return "bad", "diverged", f"The gradients were not finite {DIVERGED_SKIPS} times in a row, at {done}."
+    if story.divergence is not None:
+        return "bad", "diverged", f"It gave up at {done}: {story.divergence}."
     if story.total_steps is not None and story.step >= story.total_steps:
         return "good", "finished", f"All {story.total_steps:,} steps were played."
     if story.stopped:
@@ -296,8 +296,9 @@ def _trouble(story: Story) -> str:
     warnings = [event for event in (*story.events, *story.clock) if event["event"] == "warning"]
     troubles = [*_skips(story), *_lost_numbers(story)]
     troubles += [f"{_at(event)}{event.get('text') or 'a warning without words'}" for event in warnings]
+    troubles += [f"Left out of the data: {problem}." for problem in story.left_out]
     if not troubles:
-        return "<p>None: no turn was skipped, every logged number is finite, and nothing was warned of.</p>"
+        return "<p>None: no turn was skipped, every number is finite, every file of the data was used, nothing was warned of.</p>"
     items = "".join(f"<li>{escape(trouble)}</li>" for trouble in troubles[:_MOST_TROUBLES])
     rest = len(troubles) - _MOST_TROUBLES
     more = f"<p>… and {rest} more.</p>" if rest > 0 else ""

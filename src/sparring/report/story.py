@@ -16,9 +16,6 @@ from sparring.errors import UsageError
 from sparring.losses import LOSSES, Loss
 from sparring.runs import Event, RunDirectory, read_events
 
-#: The trainer gives up after as many turns in a row without a finite gradient.
-DIVERGED_SKIPS = 10
-
 
 @dataclass(frozen=True)
 class Grid:
@@ -127,12 +124,15 @@ class Story:
         return self.config.total_steps(self.dataset_size or 0)
 
     @cached_property
-    def diverged(self) -> bool:
-        """Whether the run ended because no gradient was finite any more."""
-        skips = [event["step"] for event in self.kind("skipped")][-DIVERGED_SKIPS:]
-        turns = 1 + (self.config.d.steps if self.config else 1)
-        in_a_row = len(skips) == DIVERGED_SKIPS and skips[-1] - skips[0] <= DIVERGED_SKIPS // turns
-        return in_a_row and skips[-1] >= self.step and not self.stopped
+    def divergence(self) -> str | None:
+        """Why the last session gave up, or None if it did not."""
+        last = self.sessions[-1] if self.sessions else []
+        return next((str(event.get("reason")) for event in last if event["event"] == "diverged"), None)
+
+    @cached_property
+    def left_out(self) -> list[str]:
+        """Files of the data that could not be used, each with its reason."""
+        return [str(problem) for problem in (self.sessions[-1][0].get("left_out") or ())] if self.sessions else []
 
     @cached_property
     def stopped(self) -> bool:
@@ -174,7 +174,7 @@ class Story:
         if not isinstance(machine, Mapping):
             return {}
         words = {str(name): str(value) for name, value in machine.items() if name not in ("torch", "threads")}
-        threads = start.get("threads") or machine.get("threads")
+        threads = machine.get("threads")
         if threads:
             words["threads"] = f"{threads} thread" + ("" if threads == 1 else "s")
         return words | {"torch": f"torch {machine.get('torch', 'unknown')}"}
