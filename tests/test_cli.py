@@ -33,6 +33,10 @@ WRONG = [
     (["train", "digits", "--g.lr", "-1"], "--g.lr -1.0: input should be greater than 0"),
     (["train", "digits", "--los", "hinge"], "Did you mean --loss?"),
     (["train", "no/such/folder"], "'no/such/folder' is neither a data set nor an existing folder or .zip"),
+    (["train", "digits", "--steps", "abc"], "--steps abc: input should be a valid integer"),
+    (["train", "digits", "--fit", "x"], "--fit x: input should be 'crop', 'pad' or 'stretch'"),
+    (["train", "digits", "--g.norm", "spectral"], "--g.norm spectral: input should be"),
+    (["train", "digits", "--channels", "2"], "--channels 2: choose 1 for grey or 3 for colour"),
     (["train"], "say what to train on"),
     (["train", "digits", "--preset", "dcgn"], "did you mean 'dcgan'?"),
     (["train", "digits", "--steps", "5", "--epochs", "5"], "one of --steps, --epochs and --images"),
@@ -127,7 +131,7 @@ def test_sample_writes_a_grid_or_a_folder(run: Path, in_tmp: Path, capsys: pytes
     assert main(["sample", str(run), "-n", "5", "--seed", "2", "--out", "many"]) == 0
     assert sorted(path.name for path in Path("many").iterdir()) == [f"{index:06d}.png" for index in range(5)]
     assert capsys.readouterr().out == "grid.png\nmany\n"
-    for words in (["-n", "0"], ["--out", "grid.jpg"], ["--device", "nowhere"]):
+    for words in (["-n", "0"], ["-n", "0", "--out", "none"], ["--out", "grid.jpg"], ["--device", "nowhere"]):
         assert main(["sample", str(run), *words]) == 2
 
 
@@ -172,6 +176,8 @@ def test_own_images_from_a_folder(in_tmp: Path, capsys: pytest.CaptureFixture[st
         "4",
         "--resolution",
         "16",
+        "--channels",
+        "3",
         "--g.width",
         "4",
         "--d.width",

@@ -21,7 +21,7 @@ BASE = PRESETS["dcgan"].config("digits")
 WRONG = [
     ({"loss": "hing"}, "--loss hing: unknown name 'hing'; did you mean 'hinge'?"),
     ({"network": "resnet"}, "--network resnet: unknown name 'resnet'"),
-    ({"penalty": ("r3:1",)}, "--penalty r3:1: unknown name 'r3'; did you mean 'r"),
+    ({"penalty": ("r3:1",)}, "--penalty r3:1: unknown name 'r3'; choose one of: r1, r2, wgan-gp"),
     ({"penalty": ("r1",)}, "'r1' needs a positive weight after a colon, as in r1:0.1"),
     ({"penalty": ("r1:-1",)}, "needs a positive weight"),
     ({"penalty": ("r1:nan",)}, "needs a positive weight"),
@@ -44,6 +44,8 @@ WRONG = [
         "batch normalization in D mixes: give --d.norm layer",
     ),
     ({"learning_rate": 1}, "config: unknown name 'learning_rate'"),
+    ({"lr": 1}, "did you mean 'g.lr'?"),
+    ({"g": {"lrr": 1}}, "config: unknown name 'g.lrr'; did you mean 'g.lr'?"),
 ]
 
 
@@ -141,6 +143,8 @@ def test_settings_made_are_those_of_the_recipe() -> None:
     made = settings_made(PRESETS["wgan"].config("digits"))
     assert made["d.weight-clip"] == "0.01"
     assert made["loss"] == "wasserstein"
+    assert settings_made(PRESETS["modern"].config("digits"))["penalty"] == "r1:1 --penalty r2:1"
+    assert resolve(BASE, {"penalty": "r1:0.1"}).penalties == {"r1": 0.1}
     assert "seed" not in made
 
 

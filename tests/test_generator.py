@@ -126,6 +126,11 @@ def test_pictures_say_that_they_are_synthetic(run: sparring.Run, tmp_path: Path)
             assert picture.info["Software"].startswith("sparring")
 
 
+def test_pictures_name_the_run_and_no_path(run: sparring.Run) -> None:
+    gan = sparring.load(run.path)
+    assert gan.origin == f"{run.path.name} step {gan.step}"
+
+
 def test_images_are_pictures(run: sparring.Run) -> None:
     images = sparring.load(run.path).images(3)
     assert [image.size for image in images] == [(28, 28)] * 3

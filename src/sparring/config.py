@@ -80,7 +80,7 @@ class TrainConfig(_Frozen):
     preset: str = Field(description="the recipe that gave every value not set by hand")
     data_root: Path | None = Field(None, description="folder that holds data sets already downloaded")
     resolution: int | None = Field(None, ge=4, le=1024, description="resize images to this side, in pixels")
-    channels: Literal[1, 3] | None = Field(None, description="1 = grey, 3 = colour; found out from the images if unset")
+    channels: int | None = Field(None, description="1 = grey, 3 = colour; found out from the images if unset")
     fit: Literal["crop", "pad", "stretch"] = Field("crop", description="how an image that is not square becomes square")
     background: str = Field("white", description="colour under transparent images: a name or #rrggbb")
 
@@ -122,6 +122,18 @@ class TrainConfig(_Frozen):
     @classmethod
     def _loss_exists(cls, name: str) -> str:
         return _known(name, LOSSES)
+
+    @field_validator("channels")
+    @classmethod
+    def _grey_or_colour(cls, channels: int | None) -> int | None:
+        if channels not in (None, 1, 3):
+            raise ValueError("choose 1 for grey or 3 for colour")
+        return channels
+
+    @field_validator("penalty", mode="before")
+    @classmethod
+    def _one_penalty_is_a_list_of_one(cls, given: Any) -> Any:
+        return (given,) if isinstance(given, str) else given
 
     @field_validator("penalty")
     @classmethod
@@ -318,7 +330,7 @@ def describe(error: ValidationError) -> str:
     first = error.errors()[0]
     problem = str(first["msg"]).removeprefix("Value error, ")
     if first["type"] == "extra_forbidden":
-        return unknown_name("config", ".".join(map(str, first["loc"])), TrainConfig.model_fields)
+        return unknown_name("config", ".".join(map(str, first["loc"])), _dotted(TrainConfig))
     if not [part for part in first["loc"] if part not in ("g", "d")]:
         return f"{problem}."
     names = [str(part) for part in first["loc"] if isinstance(part, str)]
@@ -353,15 +365,29 @@ def settings_made(config: TrainConfig) -> dict[str, str]:
     return {name.replace("_", "-"): value for name, value in values.items() if name in made and value is not None}
 
 
+def _dotted(model: type[BaseModel], prefix: str = "") -> list[str]:
+    """Return the names of all fields, those of the players as ``g.lr``."""
+    names: list[str] = []
+    for name, field in model.model_fields.items():
+        kind = field.annotation
+        if isinstance(kind, type) and issubclass(kind, BaseModel):
+            names += _dotted(kind, f"{prefix}{name}.")
+        else:
+            names.append(prefix + name)
+    return names
+
+
 def _flat(model: BaseModel, prefix: str = "") -> dict[str, str | None]:
-    """Return flag -> value as typed, None where unset."""
+    """Return flag -> value as typed, None where unset; a flag that is repeated holds its repetition."""
     values: dict[str, str | None] = {}
     for name in type(model).model_fields:
         value = getattr(model, name)
         if isinstance(value, BaseModel):
             values |= _flat(value, f"{prefix}{name}.")
+        elif name == "penalty":
+            values[name] = " --penalty ".join(value) or "none"
         elif isinstance(value, tuple):
-            values[prefix + name] = " ".join(map(str, value)) or "none"
+            values[prefix + name] = " ".join(map(str, value))
         else:
             values[prefix + name] = None if value is None else str(value)
     return values

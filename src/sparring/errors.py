@@ -38,6 +38,6 @@ def unknown_name(what: str, name: str, choices: Iterable[str]) -> str:
         One sentence with the nearest match, if there is one, and all choices.
     """
     known = sorted(choices)
-    near = get_close_matches(name, known, n=1, cutoff=0.5)
+    near = get_close_matches(name, known, n=1, cutoff=0.6)
     hint = f" did you mean '{near[0]}'?" if near else ""
     return f"{what}: unknown name '{name}';{hint} choose one of: {', '.join(known)}."

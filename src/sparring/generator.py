@@ -91,8 +91,7 @@ class Generator:
         Raises:
             UsageError: n is not positive.
         """
-        if n < 1:
-            raise UsageError(f"-n: the number of samples must be positive, not {n}.")
+        _refuse_none(n)
         return generate(self.network, self.config, seed, 0, n, self._device)
 
     def batches(self, n: int, seed: int = 0) -> Iterator[Tensor]:
@@ -104,7 +103,11 @@ class Generator:
 
         Yields:
             ``[b, *shape]``, b at most 250.
+
+        Raises:
+            UsageError: n is not positive.
         """
+        _refuse_none(n)
         for first in range(0, n, _BATCH):
             yield generate(self.network, self.config, seed, first, min(_BATCH, n - first), self._device)
 
@@ -122,9 +125,19 @@ class Generator:
             raise UsageError(f"{self.source} generates points in the plane, which are no images; use sample().")
         return to_images(self.sample(n, seed))
 
+    @property
+    def origin(self) -> str:
+        """The run and the step, for the metadata of pictures; no path, because pictures are shared."""
+        return f"{self.source.parent.parent.name} step {self.step}"
+
     def __repr__(self) -> str:
         shape = "×".join(map(str, self.shape))
         return f"Generator({self.config.network}, {shape}, step {self.step}, {self.source})"
+
+
+def _refuse_none(n: int) -> None:
+    if n < 1:
+        raise UsageError(f"-n: the number of samples must be positive, not {n}.")
 
 
 def stored_config(run: RunDirectory) -> TrainConfig:

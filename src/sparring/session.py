@@ -121,7 +121,8 @@ def _build_trainer(plan: _Plan, observers: tuple[Observer, ...]) -> Trainer:
         "data": f"{plan.data.name}: {len(plan.data)} samples of {'×'.join(map(str, plan.data.shape))}",
         "left_out": [f"{problem.path}: {problem.reason}" for problem in plan.data.problems],
         "judge": judge.name if judge else None,
-        "exact": plan.checkpoint is None or plan.checkpoint.state["machine"] == runtime.fingerprint(),
+        "exact": plan.checkpoint is None
+        or (runtime.device.type == "cpu" and plan.checkpoint.state["machine"] == runtime.fingerprint()),
     }
     for observer in observers:
         observer(opening)
@@ -259,6 +260,10 @@ def _open(source: DataSource, config: TrainConfig) -> Data:
     )
 
 
+#: Names that come with sparring, which nobody else's loss or network may take.
+_SHIPPED = {"loss": frozenset(LOSSES), "network": frozenset(NETWORKS)}
+
+
 def _named(field: str, value: Any) -> Any:
     """Put a loss or network of the user's own into its table, and return its name."""
     tables: dict[str, tuple[type[Loss] | type[Network], dict[str, Any]]] = {
@@ -270,9 +275,10 @@ def _named(field: str, value: Any) -> Any:
     kind, table = tables[field]
     if not isinstance(value, kind):
         raise UsageError(f"{field}: give a name or a {kind.__name__}, not a {type(value).__name__}.")
-    if table.setdefault(value.name, value) is not value:
-        raise UsageError(f"{field}: the name '{value.name}' is taken by another one; give yours another name.")
-    return value.name
+    if value.name in _SHIPPED[field] and table[value.name] is not value:
+        raise UsageError(f"{field}: the name '{value.name}' is one of sparring's own; give yours another name.")
+    table[value.name] = value  # a notebook cell that is run again replaces what it defined before
+    return str(value.name)
 
 
 @contextmanager

@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Sequence
 
-from cyclopts import App, CycloptsError
+from cyclopts import App, CycloptsError, Parameter
 
 from sparring.errors import TrainingDivergedError, UsageError
 from sparring.version import __version__
@@ -15,6 +15,7 @@ app = App(
     help="Train a GAN on your own data, watch the two players, measure the result, use the generator.",
     version=__version__,
     help_on_error=False,
+    default_parameter=Parameter(negative=()),  # no --empty-penalty and the like
 )
 # Verbs are imported when they are called, so that --help and list stay instant.
 app.command("sparring.cli.train:train", name="train", help="Train a GAN, or go on with a run that was interrupted.")
@@ -42,8 +43,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """
     try:
         code = app(arguments, exit_on_error=False, print_error=False, result_action="return_value")
-    except (UsageError, CycloptsError) as error:
+    except UsageError as error:
         return _complain(str(error), 2)
+    except CycloptsError as error:
+        return _complain(_sentence(error), 2)
     except TrainingDivergedError as error:
         return _complain(str(error), 1)
     except KeyboardInterrupt:
@@ -52,6 +55,18 @@ def main(arguments: Sequence[str] | None = None) -> int:
         sys.stderr.close()
         return 0
     return code if isinstance(code, int) else 0
+
+
+def _sentence(error: CycloptsError) -> str:
+    """Return what was wrong with the words; values that pydantic refused are described like those of a config."""
+    if "pydantic" in type(error.__cause__).__module__:
+        from pydantic import ValidationError
+
+        from sparring.config import describe
+
+        if isinstance(error.__cause__, ValidationError):
+            return describe(error.__cause__)
+    return str(error)
 
 
 def _complain(sentence: str, code: int) -> int:

@@ -149,6 +149,7 @@ _SCORES = {
     "fd": "FD {:.2f}",
     "class_kl": "class KL {:.4f}",
     "classes_present": "{:.0f} classes",
+    "mode_gap": "mode gap {:.3f}",
     "modes": "{:.0f} modes",
     "high_quality": "{:.1%} high quality",
     "reverse_kl": "reverse KL {:.4f}",

@@ -51,7 +51,7 @@ def _write_grid(generator: Generator, n: int, seed: int, out: Path) -> None:
 
     x = generator.sample(n, seed)
     picture = image_grid(x) if x.dim() == 4 else scatter(x, x.numpy())
-    save_png(picture, out, f"{generator.source} seed {seed}")
+    save_png(picture, out, f"{generator.origin} seed {seed}")
 
 
 def _write_folder(generator: Generator, n: int, seed: int, out: Path) -> None:
@@ -68,5 +68,5 @@ def _write_folder(generator: Generator, n: int, seed: int, out: Path) -> None:
     index = 0
     for batch in generator.batches(n, seed):
         for picture in to_images(batch):
-            save_png(picture, out / f"{index:06d}.png", f"{generator.source} seed {seed} number {index}")
+            save_png(picture, out / f"{index:06d}.png", f"{generator.origin} seed {seed} number {index}")
             index += 1

@@ -45,13 +45,19 @@ def _fits_anything(shape: tuple[int, ...]) -> str | None:
 
 
 def _fits_28(shape: tuple[int, ...]) -> str | None:
-    return None if shape[1:] == (28, 28) else "it makes 28×28 images; give --resolution 28 or --network dcgan"
+    return (
+        None
+        if shape[1:] == (28, 28)
+        else "it makes 28×28 images; take another network, or resize them with --resolution 28"
+    )
 
 
 def _fits_doublings(shape: tuple[int, ...]) -> str | None:
     if len(shape) != 3 or shape[1] != shape[2]:
-        return "it makes square images; give --network mlp"
-    return None if doublings(shape[1]) else "it needs a side of 4…7 times a power of two; give --resolution 32 or 64"
+        return "it makes square images; take the network mlp"
+    return (
+        None if doublings(shape[1]) else "it needs a side of 4…7 times a power of two, such as 32 or 64 (--resolution)"
+    )
 
 
 @dataclass(frozen=True)
