@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
+from sparring.augment import AUGMENTATIONS
 from sparring.cli import main
 from sparring.losses import LOSSES
 from sparring.networks import NETWORKS
@@ -37,6 +38,8 @@ WRONG = [
     (["train", "digits", "--fit", "x"], "--fit x: input should be 'crop', 'pad' or 'stretch'"),
     (["train", "digits", "--g.norm", "spectral"], "--g.norm spectral: input should be"),
     (["train", "digits", "--channels", "2"], "--channels 2: choose 1 for grey or 3 for colour"),
+    (["train", "ring", "--augment", "translation"], "points cannot be augmented"),
+    (["train", "digits", "--augment", "flip"], "--augment flip: unknown name 'flip'"),
     (["train"], "say what to train on"),
     (["train", "digits", "--preset", "dcgn"], "did you mean 'dcgan'?"),
     (["train", "digits", "--steps", "5", "--epochs", "5"], "one of --steps, --epochs and --images"),
@@ -81,7 +84,14 @@ def test_import_needs_no_torch_and_names_resolve() -> None:
 
 
 @pytest.mark.parametrize(
-    ("table", "names"), [("losses", LOSSES), ("penalties", PENALTIES), ("networks", NETWORKS), ("presets", PRESETS)]
+    ("table", "names"),
+    [
+        ("losses", LOSSES),
+        ("penalties", PENALTIES),
+        ("augmentations", AUGMENTATIONS),
+        ("networks", NETWORKS),
+        ("presets", PRESETS),
+    ],
 )
 def test_list_shows_every_row_and_explain_knows_it(
     table: str, names: dict[str, object], capsys: pytest.CaptureFixture[str]

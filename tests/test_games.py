@@ -24,7 +24,7 @@ def batch(count: int = 4) -> Batch:
         torch.randn(count, 2, generator=source),
         None,
         torch.randn(count, 2, generator=source),
-        torch.rand(count, generator=source),
+        source,
     )
 
 

@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any
 from sparring.version import __version__
 
 if TYPE_CHECKING:
+    from sparring.augment import AUGMENTATIONS as AUGMENTATIONS
     from sparring.config import TrainConfig as TrainConfig
     from sparring.data import Data as Data
     from sparring.data import open_data as open_data
@@ -37,6 +38,7 @@ if TYPE_CHECKING:
     from sparring.session import train as train
 
 _HOME = {
+    "AUGMENTATIONS": "sparring.augment",
     "TrainConfig": "sparring.config",
     "Data": "sparring.data",
     "open_data": "sparring.data",

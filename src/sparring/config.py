@@ -15,6 +15,7 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, create_model, field_validator, model_validator
 
+from sparring.augment import AUGMENTATIONS
 from sparring.errors import UsageError, unknown_name
 from sparring.losses import LOSSES, Labels
 from sparring.networks import NETWORKS, NetworkSpec, PlayerSpec
@@ -89,6 +90,9 @@ class TrainConfig(_Frozen):
     prior: Literal["normal", "uniform"] = Field("normal", description="z ~ N(0, I) or U(-1, 1)")
     loss: str = Field("non-saturating", description="adversarial loss (sparring list losses)")
     penalty: tuple[str, ...] = Field((), description="name:weight, repeatable, or none (sparring list penalties)")
+    augment: tuple[str, ...] = Field(
+        (), description="differentiable augmentation of what D sees, repeatable, or none (sparring list augmentations)"
+    )
     real_label: float = Field(1.0, ge=0, le=1.2, description="D's target for real samples; below 1 = label smoothing")
     fake_label: float = Field(0.0, ge=-0.2, le=1, description="D's target for fakes; above 0 = two-sided smoothing")
     g: GeneratorConfig = Field(default_factory=GeneratorConfig, description="generator")
@@ -130,20 +134,27 @@ class TrainConfig(_Frozen):
             raise ValueError("choose 1 for grey or 3 for colour")
         return channels
 
-    @field_validator("penalty", mode="before")
+    @field_validator("penalty", "augment", mode="before")
     @classmethod
-    def _one_penalty_is_a_list_of_one(cls, given: Any) -> Any:
-        return (given,) if isinstance(given, str) else given
+    def _one_name_is_a_list_of_one(cls, given: Any) -> Any:
+        return () if given in ("none", ("none",), ["none"]) else (given,) if isinstance(given, str) else given
 
     @field_validator("penalty")
     @classmethod
     def _penalties_exist(cls, specs: tuple[str, ...]) -> tuple[str, ...]:
-        if specs == ("none",):
-            return ()
         names = [parse_penalty(spec)[0] for spec in specs]
         if len(set(names)) < len(names):
             raise ValueError(f"each penalty can be given once, not {', '.join(specs)}")
         return specs
+
+    @field_validator("augment")
+    @classmethod
+    def _augmentations_exist(cls, names: tuple[str, ...]) -> tuple[str, ...]:
+        for name in names:
+            _known(name, AUGMENTATIONS)
+        if len(set(names)) < len(names):
+            raise ValueError("each augmentation can be given once")
+        return names
 
     @model_validator(mode="after")
     def _one_length(self) -> TrainConfig:
@@ -384,8 +395,8 @@ def _flat(model: BaseModel, prefix: str = "") -> dict[str, str | None]:
         value = getattr(model, name)
         if isinstance(value, BaseModel):
             values |= _flat(value, f"{prefix}{name}.")
-        elif name == "penalty":
-            values[name] = " --penalty ".join(value) or "none"
+        elif name in ("penalty", "augment"):
+            values[name] = f" --{name} ".join(value) or "none"
         elif isinstance(value, tuple):
             values[prefix + name] = " ".join(map(str, value))
         else:

@@ -193,6 +193,8 @@ def _plan(
     opened = _open(source, plan_config(label, preset, overrides))
     config = plan_config(label, preset, overrides, in_plane=len(opened.shape) == 1)
     refuse_unfit(config.network, opened.shape)
+    if config.augment and len(opened.shape) == 1:
+        raise UsageError(f"--augment {config.augment[0]}: points cannot be augmented, only images; leave it out.")
     if str(resume) == "auto":
         for run in reversed(run_directories(out)):
             if _is_run_of(run, config):

@@ -264,8 +264,7 @@ class Trainer:
         config, step, device = self.config, self.progress.step, self.runtime.device
         source = randomness(config.seed, "turn", step, index)
         z = draw_prior(config.prior, config.batch_size, config.latent_dim, source)
-        uniform = torch.rand(config.batch_size, generator=source)
-        return Batch(*real, z.to(device), uniform.to(device))
+        return Batch(*real, z.to(device), source)
 
     # Cadence.
 

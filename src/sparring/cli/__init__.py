@@ -21,7 +21,9 @@ app = App(
 app.command("sparring.cli.train:train", name="train", help="Train a GAN, or go on with a run that was interrupted.")
 app.command("sparring.cli.sample:sample", name="sample", help="Draw samples from a trained generator.")
 app.command(
-    "sparring.cli.tables:list_table", name="list", help="List losses, penalties, networks, presets, data or metrics."
+    "sparring.cli.tables:list_table",
+    name="list",
+    help="List losses, penalties, augmentations, networks, presets, data or metrics.",
 )
 app.command(
     "sparring.cli.tables:explain", name="explain", help="Explain a name: formula, paper, when to use it, what to watch."

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
     from sparring.presets import Preset
 
-TableName = Literal["losses", "penalties", "networks", "presets", "metrics", "data"]
+TableName = Literal["losses", "penalties", "augmentations", "networks", "presets", "metrics", "data"]
 
 
 def _load(table: TableName) -> Mapping[str, Any]:
@@ -27,6 +27,10 @@ def _load(table: TableName) -> Mapping[str, Any]:
             from sparring.penalties import PENALTIES
 
             return PENALTIES
+        case "augmentations":
+            from sparring.augment import AUGMENTATIONS
+
+            return AUGMENTATIONS
         case "networks":
             from sparring.networks import NETWORKS
 
@@ -48,6 +52,7 @@ def _load(table: TableName) -> Mapping[str, Any]:
 _SINGULAR: dict[TableName, str] = {
     "losses": "loss",
     "penalties": "penalty",
+    "augmentations": "augmentation",
     "networks": "network",
     "presets": "preset",
     "metrics": "metric",
@@ -61,7 +66,7 @@ def list_table(table: TableName, /) -> int:
     """List the names that a flag takes.
 
     Args:
-        table: losses, penalties, networks, presets, metrics or data.
+        table: losses, penalties, augmentations, networks, presets, metrics or data.
     """
     from rich.console import Console
     from rich.table import Table

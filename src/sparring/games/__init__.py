@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
+import torch
 from torch import Tensor, nn
 
 __all__ = ["Batch", "Game", "Payoff", "Turn"]
@@ -22,13 +23,13 @@ class Batch:
         x_real: ``[B, *shape]``, images in [-1, 1].
         y: ``[B]`` int64, or None without labels.
         z: ``[B, latent_dim]``, a fresh draw of the prior.
-        uniform: ``[B]`` in [0, 1), for penalties at random places.
+        source: the turn's own randomness, for penalties at random places and for augmentation.
     """
 
     x_real: Tensor
     y: Tensor | None
     z: Tensor
-    uniform: Tensor
+    source: torch.Generator
 
 
 @dataclass(frozen=True)

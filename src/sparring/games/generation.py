@@ -8,6 +8,7 @@ from functools import partial
 import torch
 from torch import Tensor, nn
 
+from sparring.augment import augmented
 from sparring.config import TrainConfig
 from sparring.games import Batch, Game, Payoff, Turn
 from sparring.losses import LOSSES, Labels, Loss
@@ -18,31 +19,43 @@ from sparring.theory import value_function
 class GenerationTurns:
     """Both turns of the game, as pseudo-code that runs."""
 
-    def __init__(self, G: nn.Module, D: nn.Module, loss: Loss, labels: Labels, penalties: Mapping[str, float]) -> None:
+    def __init__(
+        self,
+        G: nn.Module,
+        D: nn.Module,
+        loss: Loss,
+        labels: Labels,
+        penalties: Mapping[str, float],
+        augmentations: tuple[str, ...] = (),
+    ) -> None:
         self.G, self.D = G, D
         self.loss, self.labels, self.penalties = loss, labels, penalties
+        self.augmentations = augmentations
 
     def discriminator_turn(self, batch: Batch) -> Payoff:
         """D sees a real and a fake batch: ``x ~ p_data``, ``G(z)`` with z ~ p_z, and G held still."""
+        D = augmented(self.D, self.augmentations, batch.source)
         with torch.no_grad():
             x_fake = self.G(batch.z)
         x_real = batch.x_real
         if self.penalties:
             x_real, x_fake = x_real.detach().requires_grad_(), x_fake.float().requires_grad_()
-        real_logits, fake_logits = self.D(x_real).float(), self.D(x_fake).float()
+        real_logits, fake_logits = D(x_real).float(), D(x_fake).float()
         terms = {"adversarial": self.loss.discriminator(real_logits, fake_logits, self.labels)}
-        judged = Judged(self.D, x_real, x_fake, real_logits, fake_logits, batch.uniform)
+        uniform = torch.rand(len(x_real), generator=batch.source).to(x_real.device)
+        judged = Judged(D, x_real, x_fake, real_logits, fake_logits, uniform)
         for name, weight in self.penalties.items():
             terms[name] = weight * PENALTIES[name].function(judged)
         return Payoff(terms, self._gauges(real_logits.detach(), fake_logits.detach()))
 
     def generator_turn(self, batch: Batch) -> Payoff:
         """G tries to fool D with fresh noise, and D held still."""
-        fake_logits = self.D(self.G(batch.z)).float()
+        D = augmented(self.D, self.augmentations, batch.source)
+        fake_logits = D(self.G(batch.z)).float()
         real_logits = fake_logits.detach()
         if self.loss.paired:
             with torch.no_grad():
-                real_logits = self.D(batch.x_real).float()
+                real_logits = D(batch.x_real).float()
         return Payoff(
             {"adversarial": self.loss.generator(fake_logits, real_logits)}, {"fake_logits": fake_logits.detach()}
         )
@@ -80,7 +93,7 @@ def generation_game(G: nn.Module, D: nn.Module, config: TrainConfig) -> Game:
     Returns:
         k turns of D, then one of G.
     """
-    play = GenerationTurns(G, D, LOSSES[config.loss], config.labels, config.penalties)
+    play = GenerationTurns(G, D, LOSSES[config.loss], config.labels, config.penalties, config.augment)
     d_turn = Turn("D", play.discriminator_turn, exact=bool(config.penalties))
     clip = config.d.weight_clip
     return Game(
