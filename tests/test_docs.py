@@ -17,6 +17,7 @@ from typing import Any
 import pytest
 
 import sparring
+from sparring.augment import AUGMENTATIONS
 from sparring.cli import app, main
 from sparring.config import TrainConfig, merge
 from sparring.data import SOURCES
@@ -249,7 +250,7 @@ def test_every_name_of_every_table_is_in_the_reference(site: Path) -> None:
     for table in (LOSSES, NETWORKS, PRESETS, METRICS, SOURCES):
         assert set(table) <= shown
     assert {f"{name}:weight" for name in PENALTIES} <= shown
-    for anchor in (*LOSSES, *PENALTIES, *NETWORKS, *(f"preset-{name}" for name in PRESETS)):
+    for anchor in (*LOSSES, *PENALTIES, *AUGMENTATIONS, *NETWORKS, *(f"preset-{name}" for name in PRESETS)):
         assert f'id="{anchor}"' in reference, anchor
 
 

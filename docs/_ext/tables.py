@@ -18,6 +18,7 @@ from pydantic_core import PydanticUndefined
 from sphinx.application import Sphinx
 
 import sparring
+from sparring.augment import AUGMENTATIONS
 from sparring.config import TrainConfig, settings_made
 from sparring.data import SOURCES
 from sparring.losses import LOSSES
@@ -65,6 +66,11 @@ def penalties() -> str:
     return "\n".join(parts)
 
 
+def augmentations() -> str:
+    parts = [table(("`--augment`", "what"), [(f"`{name}`", row.summary) for name, row in AUGMENTATIONS.items()])]
+    return "\n".join([*parts, *(_entry(name, row, "") for name, row in AUGMENTATIONS.items())])
+
+
 def networks() -> str:
     rows = [(f"`{name}`", row.summary, str(row.width), row.g_norm, row.d_norm) for name, row in NETWORKS.items()]
     parts = [table(("`--network`", "what", "width", "norm of G", "norm of D"), rows)]
@@ -84,18 +90,13 @@ def presets() -> str:
     for name, row in PRESETS.items():
         data = row.suits[0] if row.suits else "path/to/images"
         config = row.config(data)
-        made = "\n".join(_typed(flag, value) for flag, value in settings_made(config).items())
+        made = "\n".join(f"--{flag} {value}" for flag, value in settings_made(config).items())
         text = f"{row.when} Paper: {linked(row.paper)}."
         parts.append(
             f"### preset {name}\n\n{text}\n\n```console\n$ sparring train {data} --preset {name}\n```\n\n"
             f"It sets:\n\n```text\n{made}\n```\n"
         )
     return "\n".join(parts)
-
-
-def _typed(flag: str, value: str) -> str:
-    """Return a flag as the command line takes it; a penalty is named by a flag of its own."""
-    return "\n".join(f"--penalty {one}" for one in value.split()) if flag == "penalty" else f"--{flag} {value}"
 
 
 def metrics() -> str:
@@ -169,7 +170,7 @@ def commands() -> str:
 
 
 _TABLE_OF = {"LOSSES": "losses", "PENALTIES": "penalties", "NETWORKS": "networks", "PRESETS": "presets"}
-_TABLE_OF["METRICS"] = "metrics"
+_TABLE_OF |= {"METRICS": "metrics", "AUGMENTATIONS": "augmentations"}
 
 
 def api() -> str:
@@ -194,6 +195,7 @@ def api() -> str:
 GENERATED: dict[str, Callable[[], str]] = {
     "losses": losses,
     "penalties": penalties,
+    "augmentations": augmentations,
     "networks": networks,
     "presets": presets,
     "metrics": metrics,
