@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch.testing import assert_close
 
-from sparring.augment import AUGMENTATIONS, AugmentationRow, augmented, color, cutout, translation
+from sparring.augment import AUGMENTATIONS, Augmentation, augmented, color, cutout, translation
 
 ALL = pytest.mark.parametrize("row", AUGMENTATIONS.values(), ids=AUGMENTATIONS)
 
@@ -16,7 +16,7 @@ def source(seed: int = 0) -> torch.Generator:
 
 
 @ALL
-def test_shape_reproducibility_and_differences_between_samples(row: AugmentationRow) -> None:
+def test_shape_reproducibility_and_differences_between_samples(row: Augmentation) -> None:
     x = torch.rand(1, 3, 16, 12, generator=source()).expand(8, -1, -1, -1) * 2 - 1
     y = row.function(x, source(1))
     assert y.shape == x.shape
@@ -26,7 +26,7 @@ def test_shape_reproducibility_and_differences_between_samples(row: Augmentation
 
 
 @ALL
-def test_gradients_reach_the_samples(row: AugmentationRow) -> None:
+def test_gradients_reach_the_samples(row: Augmentation) -> None:
     """Each is linear in x for given draws, so its derivative along x is f(x) - f(0)."""
     x = (torch.rand(6, 1, 8, 8, generator=source(), dtype=torch.float64) * 2 - 1).requires_grad_()
     y = row.function(x, source(3))
@@ -70,7 +70,7 @@ def test_no_augmentation_is_the_critic_itself() -> None:
 
 
 @ALL
-def test_rows_say_what_a_user_needs(row: AugmentationRow) -> None:
+def test_rows_say_what_a_user_needs(row: Augmentation) -> None:
     assert AUGMENTATIONS[row.name] is row
     assert "arXiv:" in row.paper
     assert all((row.summary, row.formula, row.when, row.watch))

@@ -14,7 +14,7 @@ ROOT = Path(sparring.__file__).parent
 
 #: Modules by floor; a module imports from its own room and from lower floors, never upward.
 FLOORS: list[set[str]] = [
-    {"version", "errors", "_lazy"},
+    {"version", "errors", "_lazy", "tables"},
     {"losses", "penalties", "augment", "theory", "runs", "networks", "data"},
     {"metrics", "ema", "config", "pictures"},
     {"games", "presets", "checkpoint", "runtime"},

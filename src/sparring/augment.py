@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from sparring._lazy import LazyModule
+from sparring.tables import Method
 
 if TYPE_CHECKING:
     import torch
@@ -24,7 +25,7 @@ else:
 _SHIFT = 0.125
 _HOLE = 0.5
 
-Augmentation = Callable[["Tensor", "torch.Generator"], "Tensor"]
+AugmentationFunction = Callable[["Tensor", "torch.Generator"], "Tensor"]
 
 
 def _uniform(x: Tensor, source: torch.Generator, *shape: int) -> Tensor:
@@ -89,35 +90,23 @@ def color(x: Tensor, source: torch.Generator) -> Tensor:
     return (x - mean) * (contrast + 0.5) + mean
 
 
-@dataclass(frozen=True)
-class AugmentationRow:
+@dataclass(frozen=True, kw_only=True)
+class Augmentation(Method):
     """A row of `AUGMENTATIONS`.
 
     Attributes:
-        name: what ``--augment`` takes.
-        summary: one line.
-        paper: where it comes from, with its arXiv id.
-        formula: what it draws.
-        when: when to use it.
-        watch: what to look at while it trains.
         function: ``(x [B, C, H, W], source) -> [B, C, H, W]``.
     """
 
-    name: str
-    summary: str
-    paper: str
-    formula: str
-    when: str
-    watch: str
-    function: Augmentation
+    function: AugmentationFunction
 
 
 _ZHAO = "Zhao et al. 2020, Differentiable Augmentation for Data-Efficient GAN Training, arXiv:2006.10738"
 
-AUGMENTATIONS: dict[str, AugmentationRow] = {
+AUGMENTATIONS: dict[str, Augmentation] = {
     row.name: row
     for row in (
-        AugmentationRow(
+        Augmentation(
             name="translation",
             summary="Moves samples by up to an eighth of their side.",
             paper=_ZHAO,
@@ -126,7 +115,7 @@ AUGMENTATIONS: dict[str, AugmentationRow] = {
             watch="D's accuracy should fall from 100 %; samples that are off-centre mean that it leaks.",
             function=translation,
         ),
-        AugmentationRow(
+        Augmentation(
             name="cutout",
             summary="Covers a square of half the side.",
             paper=_ZHAO,
@@ -135,7 +124,7 @@ AUGMENTATIONS: dict[str, AugmentationRow] = {
             watch="Grey squares in the samples mean that it leaks: leave it out.",
             function=cutout,
         ),
-        AugmentationRow(
+        Augmentation(
             name="color",
             summary="Changes brightness, saturation and contrast.",
             paper=_ZHAO,

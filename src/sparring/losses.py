@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from sparring._lazy import LazyModule
+from sparring.tables import Method
 
 if TYPE_CHECKING:
     import torch.nn.functional as F
@@ -180,17 +181,11 @@ def relativistic_generator(fake_logits: Tensor, real_logits: Tensor) -> Tensor:
     return F.softplus(real_logits - fake_logits)
 
 
-@dataclass(frozen=True)
-class Loss:
+@dataclass(frozen=True, kw_only=True)
+class Loss(Method):
     """A row of `LOSSES`: both players' losses and what a user needs to know of them.
 
     Attributes:
-        name: what ``--loss`` takes.
-        summary: one line.
-        paper: where it comes from, with its arXiv id.
-        formula: both losses as the paper writes them.
-        when: when to use it.
-        watch: what to look at while it trains.
         discriminator: ``(real_logits [B], fake_logits [B], labels) -> [B]``, minimized by D.
         generator: ``(fake_logits [B], real_logits [B]) -> [B]``, minimized by G.
         probability: whether sigmoid(logit) is D's probability of "real", so that D(x) → ½ and V → -log 4 mean equilibrium.
@@ -201,12 +196,6 @@ class Loss:
         lipschitz: whether the loss is meaningless without a bound on D's slope (weight clipping or a gradient penalty).
     """
 
-    name: str
-    summary: str
-    paper: str
-    formula: str
-    when: str
-    watch: str
     discriminator: DiscriminatorLoss
     generator: GeneratorLoss
     probability: bool = False

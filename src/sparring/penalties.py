@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from sparring._lazy import LazyModule
+from sparring.tables import Method
 
 if TYPE_CHECKING:
     import torch
@@ -94,28 +95,16 @@ def wgan_gp(judged: Judged) -> Tensor:
     return (squared.clamp_min(torch.finfo(squared.dtype).tiny).sqrt() - 1.0).square()
 
 
-@dataclass(frozen=True)
-class Penalty:
+@dataclass(frozen=True, kw_only=True)
+class Penalty(Method):
     """A row of `PENALTIES`.
 
     Attributes:
-        name: what ``--penalty name:weight`` takes.
-        summary: one line.
-        paper: where it comes from, with its arXiv id.
-        formula: as the paper writes it, at coefficient 1.
-        when: when to use it.
-        watch: what to look at while it trains.
         function: ``Judged -> [B]``.
         bounds_slope: whether it bounds D's slope, as the Wasserstein loss needs.
         per_sample_gradient: whether it is wrong when D mixes the samples of a batch (batch normalization).
     """
 
-    name: str
-    summary: str
-    paper: str
-    formula: str
-    when: str
-    watch: str
     function: Callable[[Judged], Tensor]
     bounds_slope: bool = False
     per_sample_gradient: bool = False

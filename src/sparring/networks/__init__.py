@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 from sparring.errors import UsageError
 from sparring.networks.spec import NetworkSpec, PlayerSpec, doublings
+from sparring.tables import Method
 
 if TYPE_CHECKING:
     import torch
@@ -60,17 +61,11 @@ def _fits_doublings(shape: tuple[int, ...]) -> str | None:
     )
 
 
-@dataclass(frozen=True)
-class Network:
+@dataclass(frozen=True, kw_only=True)
+class Network(Method):
     """A row of `NETWORKS`.
 
     Attributes:
-        name: what ``--network`` takes.
-        summary: one line.
-        paper: where it comes from, with its arXiv id.
-        formula: the feature maps from z to the image, and back.
-        when: when to use it.
-        watch: what to look at while it trains.
         width: the width where the config names none.
         g_norm: normalization of G where the config names none.
         d_norm: normalization of D where the config names none.
@@ -78,12 +73,6 @@ class Network:
         build: ``(spec, randomness) -> (G, D)``.
     """
 
-    name: str
-    summary: str
-    paper: str
-    formula: str
-    when: str
-    watch: str
     width: int
     g_norm: str
     d_norm: str
