@@ -110,6 +110,24 @@ def test_real_batches_do_not_depend_on_the_number_of_D_steps_only_on_their_place
     assert [torch.equal(batch, one._real_batch(index)[0]) for index, batch in enumerate(seen)] == [True] * 4
 
 
+def test_a_penalty_of_almost_no_weight_changes_almost_nothing(tmp_path: Path) -> None:
+    """Second derivatives of convolutions have strides of their own, which the fused Adam once read wrongly."""
+
+    def weights_after_two_steps(name: str, penalty: tuple[str, ...]) -> list[Tensor]:
+        settings = {"network": "dcgan", "latent_dim": 8, "batch_size": 8, "penalty": penalty}
+        d = {"width": 8, "norm": "none", "lr": 1e-3}
+        trainer = trainer_for(tmp_path / name, "digits", d=d, g={"width": 4, "norm": "none"}, **settings)
+        trainer._step()
+        trainer._step()
+        return [value.detach().clone() for value in trainer.players["D"].network.parameters()]
+
+    plain = weights_after_two_steps("plain", ())
+    for name, penalty in (("r1", "r1:1e-12"), ("r2", "r2:1e-12"), ("gp", "wgan-gp:1e-12")):
+        for weight, expected in zip(weights_after_two_steps(name, (penalty,)), plain, strict=True):
+            # Adam turns a gradient of rounding noise into a full step, so a few weights may differ, not half of them.
+            assert ((weight - expected).abs() > 1e-4).float().mean() < 0.05
+
+
 # Non-finite gradients.
 
 

@@ -198,7 +198,7 @@ class Trainer:
             return
         self.progress.skipped_in_a_row[turn.player] = 0
         for parameter, gradient in zip(player.parameters, gradients, strict=True):
-            parameter.grad = gradient
+            parameter.grad = _laid_out_like(gradient, parameter)
         player.optimizer.step()
         if turn.player in self.game.after_turn:
             self.game.after_turn[turn.player](player.network)
@@ -408,6 +408,17 @@ class Trainer:
 
     def _tick(self, event: str, **more: Any) -> None:
         self.clock.append({"event": event, "time": time.time(), "step": self.progress.step, **more})
+
+
+def _laid_out_like(gradient: Tensor, parameter: Tensor) -> Tensor:
+    """Return the gradient with its parameter's strides.
+
+    The second derivative of a convolution comes out with its axes in another order in memory, and the fused Adam of
+    torch 2.13 reads memory as it lies: without this it would move the wrong weights.
+    """
+    if gradient.stride() == parameter.stride():
+        return gradient
+    return torch.empty_like(parameter).copy_(gradient)
 
 
 def _due(step: int, every: int, last: bool) -> bool:
