@@ -137,7 +137,7 @@ def test_train_says_where_everything_is(run: Path, capsys: pytest.CaptureFixture
 def test_sample_writes_a_grid_or_a_folder(run: Path, in_tmp: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["sample", str(run), "-n", "9", "--out", "grid.png"]) == 0
     with Image.open("grid.png") as grid:
-        assert grid.size == (3 * 30 + 2, 3 * 30 + 2)
+        assert grid.size == (3 * 34 + 2, 3 * 34 + 2)
     assert main(["sample", str(run), "-n", "5", "--seed", "2", "--out", "many"]) == 0
     assert sorted(path.name for path in Path("many").iterdir()) == [f"{index:06d}.png" for index in range(5)]
     assert capsys.readouterr().out == "grid.png\nmany\n"

@@ -38,7 +38,7 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> sparring.Run:
 def test_samples_are_a_pure_function_of_seed_and_number(run: sparring.Run) -> None:
     gan = sparring.load(run.path)
     x = gan.sample(300, seed=3)
-    assert x.shape == (300, 1, 28, 28)
+    assert x.shape == (300, 1, 32, 32)
     assert x.dtype == torch.float32
     assert x.abs().max() <= 1
     torch.testing.assert_close(gan.sample(5, seed=3), x[:5])
@@ -133,5 +133,5 @@ def test_pictures_name_the_run_and_no_path(run: sparring.Run) -> None:
 
 def test_images_are_pictures(run: sparring.Run) -> None:
     images = sparring.load(run.path).images(3)
-    assert [image.size for image in images] == [(28, 28)] * 3
+    assert [image.size for image in images] == [(32, 32)] * 3
     assert images[0].mode == "L"

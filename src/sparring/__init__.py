@@ -5,7 +5,7 @@ import sparring
 
 run = sparring.train("digits")          # a Run: its directory has samples, checkpoints and the report
 gan = sparring.load(run.path)           # a Generator
-x = gan.sample(16, seed=0)              # [16, 1, 28, 28] in [-1, 1]
+x = gan.sample(16, seed=0)              # [16, 1, 32, 32] in [-1, 1]
 ```
 
 Names are imported when they are first used: ``import sparring`` does not import torch.

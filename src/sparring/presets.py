@@ -20,14 +20,14 @@ def digits(data: str) -> TrainConfig:
     return TrainConfig(
         data=data,
         preset="digits",
+        resolution=32,
         network="dcgan",
         loss="non-saturating",
         real_label=0.9,
-        g=GeneratorConfig(lr=5e-4, width=32, ema_half_life=10_000),
-        d=DiscriminatorConfig(lr=5e-4, width=32),
+        g=GeneratorConfig(lr=1e-3, width=32, ema_half_life=10_000),
+        d=DiscriminatorConfig(lr=1e-3, width=32),
         batch_size=64,
-        decay_from=0.6,
-        epochs=25,
+        epochs=30,
         sample_every=250,
         eval_every=500,
         checkpoint_every=1000,
@@ -35,7 +35,7 @@ def digits(data: str) -> TrainConfig:
 
 
 def mnist_dcgan(data: str) -> TrainConfig:
-    """The lectures' MNIST case study: 28×28, label 0.9, Adam 2e-4 with β1 0.5, non-saturating loss.
+    """The lectures' MNIST case study: 28×28, label 0.9, Adam 5e-4 with β1 0.5, non-saturating loss.
 
     ``sparring train mnist --preset mnist-dcgan``
     """
@@ -45,13 +45,13 @@ def mnist_dcgan(data: str) -> TrainConfig:
         network="case-study",
         loss="non-saturating",
         real_label=0.9,
-        g=GeneratorConfig(lr=2e-4, ema_half_life=20_000),
-        d=DiscriminatorConfig(lr=2e-4),
+        g=GeneratorConfig(lr=5e-4, ema_half_life=20_000),
+        d=DiscriminatorConfig(lr=5e-4),
         batch_size=128,
-        epochs=30,
+        epochs=10,
         sample_every=500,
-        eval_every=1000,
-        checkpoint_every=2000,
+        eval_every=500,
+        checkpoint_every=1000,
     )
 
 
