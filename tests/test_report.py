@@ -381,13 +381,13 @@ def test_what_flags_cannot_say_is_left_to_the_config_file(tmp_path: Path) -> Non
 
 
 def test_settings_that_differ_from_the_preset_are_marked_and_only_those(tmp_path: Path) -> None:
-    run = make_run(tmp_path, g={"lr": 1e-3})
+    run = make_run(tmp_path, g={"lr": 2e-3})
     page = report_of(run)
     rows = page.raw.split("<tr")
     marked = [row for row in rows if 'class="changed"' in row[:20]]
     names = [row.partition("<code>")[2].partition("<")[0] for row in marked]
     assert names == ["g.lr", "steps", "epochs"]
-    assert "(preset: 0.0005)" in marked[0]
+    assert f"(preset: {PRESETS['digits'].config('digits').g.lr})" in marked[0]
     assert len(rows) > 40
     assert "L_G = -log D(G(z))" in page.text
     assert "https://arxiv.org/abs/1406.2661" in {a["href"] for a in page.all("a")}

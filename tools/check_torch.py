@@ -15,7 +15,9 @@ def main(constraints: str) -> int:
         return 1
     installed = version("torch").partition("+")[0]
     if installed != pinned[1]:
-        print(f"torch {installed} is installed, {constraints} pins {pinned[1]}: run `make clean` first", file=sys.stderr)
+        print(
+            f"torch {installed} is installed, {constraints} pins {pinned[1]}: run `make clean` first", file=sys.stderr
+        )
         return 1
     return 0
 

@@ -39,6 +39,9 @@ def _unbroken(command: str) -> str:
     return " ".join(f"<span>{escape(word)}</span>" for word in command.split(" "))
 
 
+_SEVERAL_WORDS = ("--penalty", "--augment", "--g.betas", "--d.betas")
+
+
 def command_of(config: TrainConfig) -> str | None:
     """Return the command that gives a config.
 
@@ -58,12 +61,8 @@ def command_of(config: TrainConfig) -> str | None:
     words = ["sparring", "train", config.data, "--preset", config.preset]
     for difference in differences(config, base):
         flag, _, value = difference.partition(" ")
-        if flag == "--penalty":
-            words += [word for penalty in value.split() for word in (flag, penalty)]
-        elif flag.endswith(".betas"):
-            words += [flag, *value.split()]
-        else:
-            words += [flag, value]
+        # Repeated flags and pairs hold several words; any other value, a path with spaces say, is one.
+        words += [flag, *value.split()] if flag in _SEVERAL_WORDS else [flag, value]
     return shlex.join(words)
 
 
