@@ -39,6 +39,7 @@ WRONG = [
     (["train", "digits", "--g.norm", "spectral"], "--g.norm spectral: input should be"),
     (["train", "digits", "--channels", "2"], "--channels 2: choose 1 for grey or 3 for colour"),
     (["train", "ring", "--augment", "translation"], "points cannot be augmented"),
+    (["train", "digits", "--data", "ring"], "Unknown option: --data"),
     (["train", "digits", "--augment", "flip"], "--augment flip: unknown name 'flip'"),
     (["train"], "say what to train on"),
     (["train", "digits", "--preset", "dcgn"], "did you mean 'dcgan'?"),

@@ -269,10 +269,12 @@ def _contradiction(config: TrainConfig) -> str | None:
     return None
 
 
-def _partial(model: type[BaseModel]) -> type[BaseModel]:
+def _partial(model: type[BaseModel], leave_out: frozenset[str] = frozenset()) -> type[BaseModel]:
     """Return the model with every field optional: what a user may set on top of a preset."""
     fields: dict[str, Any] = {}
     for name, field in model.model_fields.items():
+        if name in leave_out:
+            continue
         kind = field.annotation
         if isinstance(kind, type) and issubclass(kind, BaseModel):
             kind = _partial(kind)
@@ -280,8 +282,8 @@ def _partial(model: type[BaseModel]) -> type[BaseModel]:
     return create_model(f"{model.__name__}Overrides", __config__=ConfigDict(extra="forbid"), **fields)
 
 
-#: The flags of ``sparring train``: `TrainConfig` with every field optional.
-TrainOverrides = _partial(TrainConfig)
+#: The flags of ``sparring train`` beside data and preset: `TrainConfig` with every field optional.
+TrainOverrides = _partial(TrainConfig, leave_out=frozenset({"data", "preset"}))
 
 
 def resolve(base: TrainConfig, overrides: Mapping[str, Any]) -> TrainConfig:
