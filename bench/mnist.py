@@ -1,6 +1,6 @@
 """Quality on MNIST: sparring's full-MNIST preset beside the textbook loop, for the same number of images.
 
-    python bench/mnist.py --data-root DATA [--epochs 10] [--threads 1] [--only sparring|textbook]
+    python bench/mnist.py --data-root DATA [--images 600000] [--threads 1] [--only sparring|textbook]
 
 Prints one table and writes ``bench/results/mnist/``: the run's config and curve, a sample grid of each, and the scores. Both are
 scored in the same way: Fréchet distance and class KL of 10,000 samples on digits-v1 features against the 10,000 test
@@ -36,7 +36,7 @@ SAMPLES = 10_000
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--data-root", type=Path, required=True, help="folder that holds MNIST")
-    parser.add_argument("--epochs", type=int, default=10)
+    parser.add_argument("--images", type=int, default=600_000, help="real images that each loop plays against")
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--only", choices=["sparring", "textbook"])
@@ -61,7 +61,7 @@ def run_sparring(options: argparse.Namespace, judge: Judge) -> dict[str, Any]:
         run = sparring.train(
             "mnist",
             data_root=options.data_root,
-            epochs=options.epochs,
+            images=options.images,
             threads=options.threads,
             seed=options.seed,
             out=out,
@@ -87,7 +87,7 @@ def run_sparring(options: argparse.Namespace, judge: Judge) -> dict[str, Any]:
 def run_textbook(options: argparse.Namespace, data: Data, judge: Judge) -> dict[str, Any]:
     """Train the textbook loop for as many images, score its last state."""
     images, _ = data.batch(torch.arange(len(data)).numpy())
-    steps = round(options.epochs * len(data) / 128)
+    steps = round(options.images / 128)
     began = time.perf_counter()
     netG = train_textbook(images, steps, 128, options.seed)
     seconds = time.perf_counter() - began
@@ -108,7 +108,7 @@ def facts(options: argparse.Namespace) -> dict[str, Any]:
     """Return what a number needs beside it."""
     commit = subprocess.run(["git", "rev-parse", "--short", "HEAD"], capture_output=True, text=True, check=False)
     return {
-        "command": f"python bench/mnist.py --data-root DATA --epochs {options.epochs} --threads {options.threads}",
+        "command": f"python bench/mnist.py --data-root DATA --images {options.images} --threads {options.threads}",
         "seed": options.seed,
         "versions": {"sparring": sparring.__version__, "torch": torch.__version__, "python": platform.python_version()},
         "machine": {"processor": platform.machine(), "cores": os.cpu_count(), "threads": options.threads},

@@ -75,8 +75,7 @@ def test_presets_are_complete_and_fit_their_data(preset: Preset) -> None:
 
 
 def test_each_data_set_has_its_preset() -> None:
-    assert preset_for("digits") == "digits"
-    assert preset_for("mnist") == preset_for("fashion-mnist") == "mnist-dcgan"
+    assert preset_for("digits") == preset_for("mnist") == preset_for("fashion-mnist") == "dcgan32"
     assert preset_for("ring") == "points"
     assert preset_for("path/to/photos") == "dcgan"
     assert preset_for("tensor", points_in_plane=True) == "points"

@@ -19,7 +19,7 @@ from sparring.runtime import draw_prior, latents, randomness
 def run(tmp_path_factory: pytest.TempPathFactory) -> sparring.Run:
     return sparring.train(
         "digits",
-        preset="digits",
+        preset="dcgan32",
         out=tmp_path_factory.mktemp("runs"),
         steps=6,
         batch_size=8,

@@ -84,7 +84,7 @@ def report_of(run: RunDirectory) -> Page:
 
 
 def make_run(
-    out: Path, data: str = "digits", preset: str = "digits", label: str = "digits", **settings: Any
+    out: Path, data: str = "digits", preset: str = "dcgan32", label: str = "digits", **settings: Any
 ) -> RunDirectory:
     config = resolve(PRESETS[preset].config(data), {"steps": 300, **settings})
     return create_run(out, label, config.model_dump(mode="json"))
@@ -387,7 +387,7 @@ def test_settings_that_differ_from_the_preset_are_marked_and_only_those(tmp_path
     marked = [row for row in rows if 'class="changed"' in row[:20]]
     names = [row.partition("<code>")[2].partition("<")[0] for row in marked]
     assert names == ["g.lr", "steps", "epochs"]
-    assert f"(preset: {PRESETS['digits'].config('digits').g.lr})" in marked[0]
+    assert f"(preset: {PRESETS["dcgan32"].config('digits').g.lr})" in marked[0]
     assert len(rows) > 40
     assert "L_G = -log D(G(z))" in page.text
     assert "https://arxiv.org/abs/1406.2661" in {a["href"] for a in page.all("a")}

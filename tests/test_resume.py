@@ -57,7 +57,7 @@ def train(out: str, settings: dict[str, Any], kill_at: int | None = None) -> Non
         if kill_at is not None and event["event"] == "step" and event["step"] == kill_at:
             os.kill(os.getpid(), signal.SIGKILL)
 
-    sparring.train("digits", preset="digits", out=out, observers=(watch,), **settings)
+    sparring.train("digits", preset="dcgan32", out=out, observers=(watch,), **settings)
 
 
 def run_process(out: Path, settings: dict[str, Any], kill_at: int | None = None) -> int:
@@ -113,7 +113,7 @@ def test_another_seed_is_another_run(tmp_path: Path) -> None:
 
 
 def straight_run(out: Path, **settings: Any) -> sparring.Run:
-    return sparring.train("digits", preset="digits", out=out, **(settings_for("non-saturating") | settings))
+    return sparring.train("digits", preset="dcgan32", out=out, **(settings_for("non-saturating") | settings))
 
 
 def test_the_same_command_after_the_end_trains_nothing(tmp_path: Path) -> None:
@@ -175,7 +175,7 @@ def test_a_damaged_checkpoint_is_set_aside_and_the_one_before_is_used(tmp_path: 
 
 def test_changed_data_are_refused(tmp_path: Path) -> None:
     images = torch.zeros(20, 1, 28, 28, dtype=torch.uint8)
-    settings = settings_for("non-saturating") | {"steps": 5, "preset": "digits"}
+    settings = settings_for("non-saturating") | {"steps": 5, "preset": "dcgan32"}
     sparring.train(images, out=tmp_path, **settings)
     with pytest.raises(sparring.UsageError, match="has changed since it was trained"):
         sparring.train(images + 1, out=tmp_path, **settings)

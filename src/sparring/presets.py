@@ -12,14 +12,14 @@ from dataclasses import dataclass
 from sparring.config import DiscriminatorConfig, GeneratorConfig, TrainConfig
 
 
-def digits(data: str) -> TrainConfig:
-    """A small DCGAN that learns the embedded digits in a few minutes on two cores.
+def dcgan32(data: str) -> TrainConfig:
+    """A small DCGAN at 32×32 that is done in minutes on two cores.
 
     ``sparring train digits``
     """
     return TrainConfig(
         data=data,
-        preset="digits",
+        preset="dcgan32",
         resolution=32,
         network="dcgan",
         loss="non-saturating",
@@ -27,7 +27,7 @@ def digits(data: str) -> TrainConfig:
         g=GeneratorConfig(lr=1e-3, width=32, ema_half_life=10_000),
         d=DiscriminatorConfig(lr=1e-3, width=32),
         batch_size=64,
-        epochs=30,
+        images=300_000,
         sample_every=250,
         eval_every=500,
         checkpoint_every=1000,
@@ -35,7 +35,7 @@ def digits(data: str) -> TrainConfig:
 
 
 def mnist_dcgan(data: str) -> TrainConfig:
-    """The lectures' MNIST case study: 28×28, label 0.9, Adam 5e-4 with β1 0.5, non-saturating loss.
+    """The lectures' MNIST case study: 28×28, label 0.9, Adam 2e-4 with β1 0.5, non-saturating loss.
 
     ``sparring train mnist --preset mnist-dcgan``
     """
@@ -45,10 +45,10 @@ def mnist_dcgan(data: str) -> TrainConfig:
         network="case-study",
         loss="non-saturating",
         real_label=0.9,
-        g=GeneratorConfig(lr=5e-4, ema_half_life=20_000),
-        d=DiscriminatorConfig(lr=5e-4),
+        g=GeneratorConfig(lr=2e-4, ema_half_life=20_000),
+        d=DiscriminatorConfig(lr=2e-4),
         batch_size=128,
-        epochs=10,
+        epochs=30,
         sample_every=500,
         eval_every=500,
         checkpoint_every=1000,
@@ -206,20 +206,19 @@ PRESETS: dict[str, Preset] = {
     preset.name: preset
     for preset in (
         Preset(
-            name="digits",
-            summary="A small DCGAN for 28×28 images that is done in minutes on a laptop.",
+            name="dcgan32",
+            summary="A small DCGAN at 32×32 that is done in minutes on a laptop.",
             paper="Radford et al. 2015, arXiv:1511.06434",
-            when="For a first look, and for the embedded digits.",
-            config=digits,
-            suits=("digits",),
+            when="For digits, clothes and other small images, and for a first look at your own.",
+            config=dcgan32,
+            suits=("digits", "mnist", "fashion-mnist"),
         ),
         Preset(
             name="mnist-dcgan",
             summary="The lectures' MNIST case study, layer for layer.",
             paper="The lectures' case study; after Radford et al. 2015, arXiv:1511.06434",
-            when="For 28×28 images and to follow the lectures.",
+            when="For 28×28 images and to follow the lectures; three doublings instead of two (dcgan32) score better.",
             config=mnist_dcgan,
-            suits=("mnist", "fashion-mnist"),
         ),
         Preset(
             name="dcgan",
