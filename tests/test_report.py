@@ -387,7 +387,7 @@ def test_settings_that_differ_from_the_preset_are_marked_and_only_those(tmp_path
     marked = [row for row in rows if 'class="changed"' in row[:20]]
     names = [row.partition("<code>")[2].partition("<")[0] for row in marked]
     assert names == ["g.lr", "steps", "epochs"]
-    assert f"(preset: {PRESETS["dcgan32"].config('digits').g.lr})" in marked[0]
+    assert f"(preset: {PRESETS['dcgan32'].config('digits').g.lr})" in marked[0]
     assert len(rows) > 40
     assert "L_G = -log D(G(z))" in page.text
     assert "https://arxiv.org/abs/1406.2661" in {a["href"] for a in page.all("a")}
