@@ -155,6 +155,10 @@ def test_info_shows_both_players(run: Path, capsys: pytest.CaptureFixture[str]) 
     assert "Discriminator D" in out
     assert main(["info", str(run)]) == 0
     assert "images seen" in capsys.readouterr().out
+    assert main(["info", "dcgan32"]) == 0
+    assert "1×32×32" in capsys.readouterr().out
+    assert main(["info", "dcgan32", "--shape", "3", "48", "48"]) == 0
+    assert "3×48×48" in capsys.readouterr().out
     assert main(["info", "dcgan", "--shape", "1", "32", "32"]) == 0
     assert "1×32×32" in capsys.readouterr().out
 

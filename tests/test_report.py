@@ -386,7 +386,7 @@ def test_settings_that_differ_from_the_preset_are_marked_and_only_those(tmp_path
     rows = page.raw.split("<tr")
     marked = [row for row in rows if 'class="changed"' in row[:20]]
     names = [row.partition("<code>")[2].partition("<")[0] for row in marked]
-    assert names == ["g.lr", "steps", "epochs"]
+    assert names == ["g.lr", "steps", "images"]
     assert f"(preset: {PRESETS['dcgan32'].config('digits').g.lr})" in marked[0]
     assert len(rows) > 40
     assert "L_G = -log D(G(z))" in page.text

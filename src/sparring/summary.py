@@ -13,7 +13,7 @@ from torch.utils.flop_counter import FlopCounterMode
 from sparring.checkpoint import load_checkpoint
 from sparring.config import TrainConfig
 from sparring.generator import find_checkpoint, stored_config
-from sparring.networks import build_players
+from sparring.networks import NETWORKS, build_players
 from sparring.runs import RunDirectory
 from sparring.runtime import randomness
 from sparring.session import plan_config
@@ -26,7 +26,7 @@ _SHAPES: dict[str, tuple[int, ...]] = {
     "ring": (2,),
     "grid": (2,),
 }
-_OWN_IMAGES = (3, 64, 64)
+_OWN_IMAGES = ((3, 64, 64), (1, 28, 28))
 
 
 @dataclass(frozen=True)
@@ -94,7 +94,7 @@ def players_of_preset(name: str, shape: tuple[int, ...] | None) -> tuple[str, Pl
 
     Args:
         name: a key of `sparring.presets.PRESETS`.
-        shape: of one sample; that of the preset's own data set if None, or 3×64×64.
+        shape: of one sample; that of the preset's own data set if None, or the first of 3×64×64 and 1×28×28 that fits.
 
     Returns:
         A title, and the rows of each player.
@@ -104,7 +104,11 @@ def players_of_preset(name: str, shape: tuple[int, ...] | None) -> tuple[str, Pl
     suits = PRESETS[name].suits if name in PRESETS else ()
     data = suits[0] if suits else "images"
     config = plan_config(data, name, {})
-    return f"preset {name}", _players(config, shape or _SHAPES.get(data, _OWN_IMAGES))
+    if shape is None:
+        shape = _SHAPES.get(data) or next(own for own in _OWN_IMAGES if NETWORKS[config.network].unfit(own) is None)
+        if config.resolution is not None:
+            shape = (shape[0], config.resolution, config.resolution)
+    return f"preset {name}", _players(config, shape)
 
 
 def players_of_run(path: Path) -> tuple[str, Players]:
