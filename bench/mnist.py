@@ -37,6 +37,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--data-root", type=Path, required=True, help="folder that holds MNIST")
     parser.add_argument("--images", type=int, default=600_000, help="real images that each loop plays against")
+    parser.add_argument("--penalty", default="r1:0.05", help="the preset's own, or none")
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--only", choices=["sparring", "textbook"])
@@ -62,6 +63,7 @@ def run_sparring(options: argparse.Namespace, judge: Judge) -> dict[str, Any]:
             "mnist",
             data_root=options.data_root,
             images=options.images,
+            penalty=options.penalty,
             threads=options.threads,
             seed=options.seed,
             out=out,
@@ -108,7 +110,8 @@ def facts(options: argparse.Namespace) -> dict[str, Any]:
     """Return what a number needs beside it."""
     commit = subprocess.run(["git", "rev-parse", "--short", "HEAD"], capture_output=True, text=True, check=False)
     return {
-        "command": f"python bench/mnist.py --data-root DATA --images {options.images} --threads {options.threads}",
+        "command": f"python bench/mnist.py --data-root DATA --images {options.images} --penalty {options.penalty} "
+        f"--threads {options.threads}",
         "seed": options.seed,
         "versions": {"sparring": sparring.__version__, "torch": torch.__version__, "python": platform.python_version()},
         "machine": {"processor": platform.machine(), "cores": os.cpu_count(), "threads": options.threads},

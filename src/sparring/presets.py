@@ -23,6 +23,7 @@ def dcgan32(data: str) -> TrainConfig:
         resolution=32,
         network="dcgan",
         loss="non-saturating",
+        penalty=("r1:0.05",),
         real_label=0.9,
         g=GeneratorConfig(lr=1e-3, width=32, ema_half_life=10_000),
         d=DiscriminatorConfig(lr=1e-3, width=32),
@@ -207,7 +208,7 @@ PRESETS: dict[str, Preset] = {
     for preset in (
         Preset(
             name="dcgan32",
-            summary="A small DCGAN at 32×32 that is done in minutes on a laptop.",
+            summary="A small DCGAN with R1 at 32×32 that is done in minutes on a laptop.",
             paper="Radford et al. 2015, arXiv:1511.06434",
             when="For digits, clothes and other small images, and for a first look at your own.",
             config=dcgan32,
