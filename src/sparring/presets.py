@@ -28,7 +28,7 @@ def dcgan32(data: str) -> TrainConfig:
         g=GeneratorConfig(lr=1e-3, width=32, ema_half_life=10_000),
         d=DiscriminatorConfig(lr=1e-3, width=32),
         batch_size=64,
-        images=200_000,
+        images=160_000,
         sample_every=250,
         eval_every=500,
         checkpoint_every=1000,
