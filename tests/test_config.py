@@ -38,7 +38,7 @@ WRONG = [
     ({"loss": "hinge", "real_label": 0.9}, "the loss 'hinge' has no labels to smooth"),
     ({"real_label": 0.1, "fake_label": 0.3}, "--real-label 0.1 must be above --fake-label 0.3"),
     ({"loss": "saturating", "fake_label": 0.1}, "smooth only --real-label"),
-    ({"loss": "wasserstein", "real_label": 1.0}, "give --penalty wgan-gp:10 or --d.weight-clip 0.01"),
+    ({"loss": "wasserstein", "real_label": 1.0}, "needs a bound on D's slope: give --penalty wgan-gp:10"),
     (
         {"loss": "wasserstein", "real_label": 1.0, "penalty": ("wgan-gp:10",)},
         "batch normalization in D mixes: give --d.norm layer",
@@ -168,7 +168,7 @@ def test_width_and_norm_default_to_the_networks_own(network: str) -> None:
     config = TrainConfig(data="digits", preset="dcgan", network=network, steps=1)
     spec = config.network_spec((1, 28, 28))
     row = NETWORKS[network]
-    assert (spec.g.width, spec.d.width, spec.g.norm, spec.d.norm) == (row.width, row.width, row.g_norm, row.d_norm)
+    assert (spec.g.width, spec.d.width, spec.g.norm, spec.d.norm) == (row.g_width, row.d_width, row.g_norm, row.d_norm)
 
 
 @pytest.mark.parametrize("loss", LOSSES)

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from torch.testing import assert_close
 
 from sparring.config import TrainConfig
-from sparring.games import Batch
+from sparring.games import Batch, Clock, Turn
 from sparring.games.generation import generation_game
 from sparring.losses import LOSSES, Loss
 from sparring.networks import NETWORKS, build_players
@@ -50,11 +50,16 @@ def config(**settings: object) -> TrainConfig:
     return small_config("ring", network="mlp", **settings)
 
 
+def turns_of(G: nn.Module, D: nn.Module, **settings: object) -> tuple[Turn, ...]:
+    """Return the turns of the first step."""
+    return generation_game(G, D, config(**settings), (2,)).turns(Clock())
+
+
 @pytest.mark.parametrize("loss", LOSSES.values(), ids=LOSSES)
 def test_payoffs_are_the_losses_of_the_logits(loss: Loss) -> None:
     G, D, given = Shift(), Slope(), batch()
     settings = LOSS_SETTINGS.get(loss.name, {})
-    d_turn, g_turn = generation_game(G, D, config(loss=loss.name, **settings)).turns
+    d_turn, g_turn = turns_of(G, D, loss=loss.name, **settings)
     real, fake = D(given.x_real), D(G(given.z))
     labels = config(loss=loss.name, **settings).labels
     assert_close(d_turn.play(given).terms["adversarial"], loss.discriminator(real, fake, labels))
@@ -63,7 +68,7 @@ def test_payoffs_are_the_losses_of_the_logits(loss: Loss) -> None:
 
 def test_d_turn_gives_no_gradient_to_G_and_g_turn_flows_through_D() -> None:
     G, D = Shift(), Slope()
-    d_turn, g_turn = generation_game(G, D, config()).turns
+    d_turn, g_turn = turns_of(G, D)
     d_loss = d_turn.play(batch()).terms["adversarial"].sum()
     assert torch.autograd.grad(d_loss, G.by, allow_unused=True)[0] is None
     g_loss = g_turn.play(batch()).terms["adversarial"].sum()
@@ -71,33 +76,33 @@ def test_d_turn_gives_no_gradient_to_G_and_g_turn_flows_through_D() -> None:
 
 
 def test_penalty_weight_is_the_coefficient() -> None:
-    terms = generation_game(Shift(), Slope(), config(penalty=("r1:0.1", "r2:3"))).turns[0].play(batch()).terms
+    terms = turns_of(Shift(), Slope(), penalty=("r1:0.1", "r2:3"))[0].play(batch()).terms
     assert_close(terms["r1"], torch.full((4,), 0.1 * 12.5))  # |w| = 5, so R1 = 25/2
     assert_close(terms["r2"], torch.full((4,), 3 * 12.5))
 
 
 @pytest.mark.parametrize("k", [1, 5])
 def test_k_turns_of_D_then_one_of_G(k: int) -> None:
-    turns = generation_game(Shift(), Slope(), config(d={"steps": k})).turns
+    turns = turns_of(Shift(), Slope(), d={"steps": k})
     assert [turn.player for turn in turns] == ["D"] * k + ["G"]
 
 
 def test_value_function_at_equilibrium() -> None:
     assert_close(value_function(torch.zeros(3), torch.zeros(3)), torch.full((3,), EQUILIBRIUM_VALUE))
-    signals = generation_game(Shift(), Slope(), config()).turns[0].play(batch()).signals
+    signals = turns_of(Shift(), Slope())[0].play(batch()).signals
     assert_close(signals["value"], signals["real_prob"].log() + (1 - signals["fake_prob"]).log())
 
 
 @pytest.mark.parametrize("loss", LOSSES)
 def test_probabilities_are_shown_only_where_sigmoid_gives_one(loss: str) -> None:
-    game = generation_game(Shift(), Slope(), config(loss=loss, **LOSS_SETTINGS.get(loss, {})))
-    assert ("real_prob" in game.turns[0].play(batch()).signals) == LOSSES[loss].probability
+    game = turns_of(Shift(), Slope(), loss=loss, **LOSS_SETTINGS.get(loss, {}))
+    assert ("real_prob" in game[0].play(batch()).signals) == LOSSES[loss].probability
 
 
 def test_accuracy_counts_both_sides() -> None:
     D = Slope()
     given = batch(1000)
-    signals = generation_game(Shift(), D, config()).turns[0].play(given).signals
+    signals = turns_of(Shift(), D)[0].play(given).signals
     real, fake = signals["real_logits"] > 0, signals["fake_logits"] < 0
     assert_close(signals["accuracy"].mean(), (real.float().mean() + fake.float().mean()) / 2)
 
@@ -117,7 +122,7 @@ def test_each_turn_leaves_the_other_player_equal_to_the_bit(network: str, tmp_pa
         tmp_path, "digits", network=network, g={"norm": "batch", "width": 4}, d={"norm": "batch", "width": 4}
     )
     players = {name: player.network for name, player in trainer.players.items()}
-    for index, turn in enumerate(trainer.game.turns):
+    for index, turn in enumerate(trainer.game.turns(Clock())):
         other = "G" if turn.player == "D" else "D"
         mine, theirs = state(players[turn.player]), state(players[other])
         trainer._play(turn, trainer._batch(trainer._real_batch(0), index))
@@ -135,4 +140,4 @@ def test_weight_clipping_bounds_every_weight_after_the_turn(tmp_path: Path) -> N
 def test_networks_are_built_by_name_from_the_table() -> None:
     spec = config().network_spec((2,))
     G, D = build_players("mlp", spec, torch.Generator().manual_seed(0))
-    assert generation_game(G, D, config()).players == {"G": G, "D": D}
+    assert generation_game(G, D, config(), (2,)).players == {"G": G, "D": D}

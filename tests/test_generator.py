@@ -12,7 +12,7 @@ from PIL import Image
 import sparring
 from sparring.generator import generate
 from sparring.pictures import image_grid, to_png, to_uint8
-from sparring.runtime import draw_prior, latents, randomness
+from sparring.randomness import draw_prior, latents, randomness
 
 
 @pytest.fixture(scope="module")

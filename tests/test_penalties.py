@@ -43,8 +43,13 @@ def judged(critic: nn.Module, batch: int, seed: int = 1) -> Judged:
     x_real, x_fake = (torch.randn(batch, *SHAPE, generator=source, dtype=torch.float64) for _ in range(2))
     x_real.requires_grad_()
     x_fake.requires_grad_()
-    uniform = torch.rand(batch, generator=source, dtype=torch.float64)
-    return Judged(critic, x_real, x_fake, critic(x_real), critic(x_fake), uniform)
+    return Judged(critic, x_real, x_fake, critic(x_real), critic(x_fake), torch.Generator().manual_seed(2))
+
+
+def between_of(view: Judged) -> Tensor:
+    """The random places between real and fake, drawn as the penalty will draw them."""
+    u = torch.rand(len(view.x_real), 1, 1, 1, generator=torch.Generator().manual_seed(2), dtype=torch.float64)
+    return torch.lerp(view.x_real, view.x_fake, u)
 
 
 @ALL
@@ -58,7 +63,7 @@ def test_linear_critic(penalty: Penalty, batch: int, slope: float) -> None:
 @ALL
 def test_quadratic_critic_where_every_sample_has_its_own_slope(penalty: Penalty) -> None:
     view = judged(Quadratic(), 8)
-    between = torch.lerp(view.x_real, view.x_fake, view.uniform.reshape(-1, 1, 1, 1))
+    between = between_of(view)
     squared = {"r1": view.x_real, "r2": view.x_fake, "wgan-gp": between}[penalty.name].flatten(1).square().sum(1) * 9
     expected = (squared.sqrt() - 1).square() if penalty.name == "wgan-gp" else squared / 2
     assert_close(penalty.function(view), expected.detach())
@@ -70,7 +75,7 @@ def test_it_trains_the_critic(penalty: Penalty) -> None:
     critic = Quadratic()
     view = judged(critic, 8)
     (slope,) = torch.autograd.grad(penalty.function(view).sum(), critic.a)
-    between = torch.lerp(view.x_real, view.x_fake, view.uniform.reshape(-1, 1, 1, 1))
+    between = between_of(view)
     norm = {"r1": view.x_real, "r2": view.x_fake, "wgan-gp": between}[penalty.name].detach().flatten(1).norm(dim=1)
     expected = 2 * (3 * norm - 1) * norm if penalty.name == "wgan-gp" else 3 * norm.square()
     assert_close(slope, expected.sum())

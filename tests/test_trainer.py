@@ -82,7 +82,7 @@ def test_the_rate_falls_linearly_to_zero_after_its_start(tmp_path: Path) -> None
     seen = []
     for step in range(9):
         trainer.progress.step = step
-        trainer._set_learning_rates()
+        trainer._set_schedules()
         seen.append(trainer.players["G"].optimizer.param_groups[0]["lr"])
     assert seen == pytest.approx([1, 1, 1, 1, 1, 0.75, 0.5, 0.25, 0])
 
@@ -143,7 +143,8 @@ def poison(trainer: Trainer, steps: set[int], player: str) -> None:
 
         return Turn(turn.player, play, turn.exact) if turn.player == player else turn
 
-    object.__setattr__(trainer.game, "turns", tuple(spoil(turn) for turn in trainer.game.turns))
+    turns = trainer.game.turns
+    object.__setattr__(trainer.game, "turns", lambda clock: tuple(spoil(turn) for turn in turns(clock)))
 
 
 def weights(trainer: Trainer, player: str) -> dict[str, Tensor]:

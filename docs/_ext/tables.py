@@ -72,8 +72,11 @@ def augmentations() -> str:
 
 
 def networks() -> str:
-    rows = [(f"`{name}`", row.summary, str(row.width), row.g_norm, row.d_norm) for name, row in NETWORKS.items()]
-    parts = [table(("`--network`", "what", "width", "norm of G", "norm of D"), rows)]
+    rows = [
+        (f"`{name}`", row.summary, f"{row.g_width} / {row.d_width}", row.g_norm, row.d_norm)
+        for name, row in NETWORKS.items()
+    ]
+    parts = [table(("`--network`", "what", "width of G / D", "norm of G", "norm of D"), rows)]
     return "\n".join([*parts, *(_entry(name, row, "") for name, row in NETWORKS.items())])
 
 

@@ -137,20 +137,17 @@ AUGMENTATIONS: dict[str, Augmentation] = {
 }
 
 
-def augmented(
-    critic: Callable[[Tensor], Tensor], names: tuple[str, ...], source: torch.Generator
-) -> Callable[[Tensor], Tensor]:
-    """Return the critic that looks at augmented samples.
+def augmented(x: Tensor, names: tuple[str, ...], source: torch.Generator) -> Tensor:
+    """Return augmented samples.
 
     Args:
-        critic: ``[B, C, H, W] -> [B]``.
-        names: keys of `AUGMENTATIONS`, applied in this order; none leaves the critic as it is.
+        x: ``[B, C, H, W]`` in [-1, 1].
+        names: keys of `AUGMENTATIONS`, applied in this order; none leaves x as it is.
         source: the randomness; every call draws anew.
+
+    Returns:
+        ``[B, C, H, W]``, differentiable in x.
     """
-
-    def look(x: Tensor) -> Tensor:
-        for name in names:
-            x = AUGMENTATIONS[name].function(x, source)
-        return critic(x)
-
-    return look if names else critic
+    for name in names:
+        x = AUGMENTATIONS[name].function(x, source)
+    return x

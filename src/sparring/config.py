@@ -16,12 +16,14 @@ from typing import Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, create_model, field_validator, model_validator
 
 from sparring.augment import AUGMENTATIONS
+from sparring.combinations import contradictions
 from sparring.errors import UsageError, unknown_name
 from sparring.losses import LOSSES, Labels
 from sparring.networks import NETWORKS, NetworkSpec, PlayerSpec
 from sparring.penalties import PENALTIES
+from sparring.stabilizers import parse_stabilizer
 
-NormKind = Literal["batch", "layer", "none"]
+NormKind = Literal["batch", "layer", "virtual", "none"]
 
 
 class _Frozen(BaseModel):
@@ -39,7 +41,11 @@ class PlayerConfig(_Frozen):
     width: int | None = Field(
         None, gt=0, description="channels next to the image, or hidden units; the network's own if unset"
     )
-    norm: NormKind | None = Field(None, description="normalization; the network's own if unset")
+    norm: NormKind | None = Field(None, description="normalization; the network's own if unset; virtual is for G only")
+    norm_momentum: float = Field(
+        0.1, gt=0, le=1, description="weight of the new batch in batch norm's running averages (Keras' 0.8 is 0.2 here)"
+    )
+    clip_grad: float | None = Field(None, gt=0, description="largest norm of a turn's gradient; longer ones are scaled")
 
     @field_validator("betas")
     @classmethod
@@ -72,6 +78,16 @@ class DiscriminatorConfig(PlayerConfig):
     weight_clip: float | None = Field(
         None, gt=0, description="clip D's weights to ± this after each of its turns (WGAN)"
     )
+    mixed: bool = Field(False, description="judge real and fake in one mixed pass, so that batch norm sees both")
+
+
+class BurnInConfig(_Frozen):
+    """How a run begins: rates and penalties move along a cosine to their final values (arXiv:2501.05441)."""
+
+    share: float = Field(0.0, ge=0, le=1, description="share of the run that the burn-in takes; 0 = none")
+    lr: float = Field(1.0, gt=0, description="factor of both learning rates at the start of the burn-in")
+    penalty: float = Field(1.0, gt=0, description="factor of the penalties at the start of the burn-in")
+    beta2: float | None = Field(None, ge=0, lt=1, description="β2 at the start of the burn-in; the player's if unset")
 
 
 class TrainConfig(_Frozen):
@@ -89,7 +105,15 @@ class TrainConfig(_Frozen):
     latent_dim: int = Field(100, ge=1, le=4096, description="length of z")
     prior: Literal["normal", "uniform"] = Field("normal", description="z ~ N(0, I) or U(-1, 1)")
     loss: str = Field("non-saturating", description="adversarial loss (sparring list losses)")
-    penalty: tuple[str, ...] = Field((), description="name:weight, repeatable, or none (sparring list penalties)")
+    penalty: tuple[str, ...] = Field(
+        (), description="name:weight or r1:auto, repeatable, or none (sparring list penalties)"
+    )
+    penalty_every: int = Field(
+        1, ge=1, description="lazy penalties: in every n-th turn of D only, n times as strong (arXiv:1912.04958)"
+    )
+    stabilizer: tuple[str, ...] = Field(
+        (), description="name or name:number, repeatable, or none (sparring list stabilizers)"
+    )
     augment: tuple[str, ...] = Field(
         (), description="differentiable augmentation of what D sees, repeatable, or none (sparring list augmentations)"
     )
@@ -98,9 +122,15 @@ class TrainConfig(_Frozen):
     g: GeneratorConfig = Field(default_factory=GeneratorConfig, description="generator")
     d: DiscriminatorConfig = Field(default_factory=DiscriminatorConfig, description="discriminator")
     batch_size: int = Field(64, ge=2, description="real images in a turn of D, and fakes in a turn of either")
-    decay_from: float = Field(
-        1.0, ge=0, le=1, description="fraction of the run after which both learning rates fall linearly to 0; 1 = never"
+    accumulate: int = Field(1, ge=1, description="pieces that a batch is played in, one after another, to save memory")
+    alternate: int = Field(
+        1, ge=1, description="period in steps: D plays all turns of a period, then G all of its own; 1 = in turn"
     )
+    decay_from: float = Field(
+        1.0, ge=0, le=1, description="fraction of the run after which both learning rates fall to 0; 1 = never"
+    )
+    decay: Literal["linear", "cosine"] = Field("linear", description="how they fall")
+    burn_in: BurnInConfig = Field(default_factory=BurnInConfig, description="burn-in")
 
     steps: int | None = Field(None, ge=1, description="length of the run in turns of G")
     epochs: float | None = Field(None, gt=0, description="length of the run in passes over the data")
@@ -111,6 +141,10 @@ class TrainConfig(_Frozen):
     checkpoint_every: int = Field(1000, ge=0, description="steps between checkpoints; 0 = only at the end")
     keep: int = Field(2, ge=1, description="newest checkpoints to keep, beside the best")
     eval_samples: int = Field(2000, ge=10, description="generated samples in an evaluation")
+    patience: int = Field(0, ge=0, description="stop after this many evaluations without a better score; 0 = never")
+    equilibrium: int = Field(
+        0, ge=0, description="stop after this many rows of the log with D's accuracy within 0.05 of ½; 0 = never"
+    )
 
     seed: int = Field(0, ge=0, lt=2**63, description="seed of everything random")
     device: str = Field("auto", description="auto, cpu, cuda, cuda:1 or mps")
@@ -134,7 +168,7 @@ class TrainConfig(_Frozen):
             raise ValueError("choose 1 for grey or 3 for colour")
         return channels
 
-    @field_validator("penalty", "augment", mode="before")
+    @field_validator("penalty", "augment", "stabilizer", mode="before")
     @classmethod
     def _one_name_is_a_list_of_one(cls, given: Any) -> Any:
         return () if given in ("none", ("none",), ["none"]) else (given,) if isinstance(given, str) else given
@@ -145,6 +179,14 @@ class TrainConfig(_Frozen):
         names = [parse_penalty(spec)[0] for spec in specs]
         if len(set(names)) < len(names):
             raise ValueError(f"each penalty can be given once, not {', '.join(specs)}")
+        return specs
+
+    @field_validator("stabilizer")
+    @classmethod
+    def _stabilizers_exist(cls, specs: tuple[str, ...]) -> tuple[str, ...]:
+        names = [parse_stabilizer(spec)[0] for spec in specs]
+        if len(set(names)) < len(names):
+            raise ValueError(f"each stabilizer can be given once, not {', '.join(specs)}")
         return specs
 
     @field_validator("augment")
@@ -165,7 +207,7 @@ class TrainConfig(_Frozen):
 
     @model_validator(mode="after")
     def _combination_makes_sense(self) -> TrainConfig:
-        reason = _contradiction(self)
+        reason = next(contradictions(self), None)
         if reason is not None:
             raise ValueError(reason)
         return self
@@ -176,9 +218,34 @@ class TrainConfig(_Frozen):
         return Labels(self.real_label, self.fake_label)
 
     @property
-    def penalties(self) -> dict[str, float]:
-        """Weight of each penalty, by name."""
+    def penalties(self) -> dict[str, float | None]:
+        """Weight of each penalty, by name; None where `penalty_weights` works it out."""
         return dict(parse_penalty(spec) for spec in self.penalty)
+
+    def penalty_weights(self, shape: tuple[int, ...]) -> dict[str, float]:
+        """Return the weight of each penalty for samples of this shape; ``auto`` follows `auto_weight`."""
+        rule = auto_weight(shape, self.batch_size)
+        return {name: rule if weight is None else weight for name, weight in self.penalties.items()}
+
+    @property
+    def stabilizers(self) -> dict[str, dict[str, float]]:
+        """Numbers of each stabilizer, by name."""
+        return dict(parse_stabilizer(spec) for spec in self.stabilizer)
+
+    @property
+    def packing(self) -> int:
+        """Samples that D judges at a time."""
+        return int(self.stabilizers.get("packing", {}).get("m", 1))
+
+    @property
+    def mixes_samples(self) -> bool:
+        """Whether D's logit of a sample depends on the rest of its batch."""
+        return self.d_norm == "batch" or any(name.startswith("minibatch-") for name in self.stabilizers)
+
+    @property
+    def judges_together(self) -> bool:
+        """Whether one pass of D judges real and fake: when asked for, and where it is the same and saves time."""
+        return self.d.mixed or (not self.mixes_samples and {"r1", "r2"} <= self.penalties.keys())
 
     @property
     def g_norm(self) -> str:
@@ -192,12 +259,23 @@ class TrainConfig(_Frozen):
 
     def network_spec(self, shape: tuple[int, ...]) -> NetworkSpec:
         """Return what the networks must fit, for samples of this shape."""
-        own = NETWORKS[self.network].width
+        own, steady = NETWORKS[self.network], self.stabilizers
+        kernels = steady.get("minibatch-discrimination", {})
         return NetworkSpec(
             shape=shape,
             latent_dim=self.latent_dim,
-            g=PlayerSpec(self.g.width or own, self.g_norm),
-            d=PlayerSpec(self.d.width or own, self.d_norm),
+            prior=self.prior,
+            packing=self.packing,
+            g=PlayerSpec(self.g.width or own.g_width, self.g_norm, self.g.norm_momentum),
+            d=PlayerSpec(
+                width=self.d.width or own.d_width,
+                norm=self.d_norm,
+                momentum=self.d.norm_momentum,
+                spectral="spectral-norm" in steady,
+                stddev_group=int(steady.get("minibatch-stddev", {}).get("group", 0)),
+                kernels=int(kernels.get("kernels", 0)),
+                kernel_dims=int(kernels.get("dims", 0)),
+            ),
         )
 
     def total_steps(self, dataset_size: int) -> int:
@@ -214,8 +292,10 @@ class TrainConfig(_Frozen):
 
 
 LENGTHS = ("steps", "epochs", "images")
+_REPEATED = ("penalty", "augment", "stabilizer")
+_NESTED = ("g", "d", "burn_in")
 _NOT_IDENTITY = {
-    *("log_every", "sample_every", "eval_every", "checkpoint_every", "keep", "eval_samples"),
+    *("log_every", "sample_every", "eval_every", "checkpoint_every", "keep", "eval_samples", "patience", "equilibrium"),
     *("device", "threads", "data_root"),
 }
 
@@ -226,20 +306,41 @@ def _known(name: str, table: Mapping[str, object]) -> str:
     return name
 
 
-def parse_penalty(spec: str) -> tuple[str, float]:
+#: γ of R1 and R2 a pixel and sample of the batch.
+_AUTO = 0.003
+
+
+def auto_weight(shape: tuple[int, ...], batch_size: int) -> float:
+    """Return the weight of R1 and R2 that ``auto`` stands for: 0.003 H W / B.
+
+    A picture of twice the side has four times the pixels, each with a quarter of the effect on D, so that ‖∇_x D‖² falls to a
+    quarter and the weight must grow with H W to mean the same; a larger batch has less noise to hold down (the form is
+    StyleGAN2's, arXiv:1912.04958). 0.003 gives 0.05 at 32×32 and batch 64, the best of the weights tried on digits.
+
+    Args:
+        shape: of one sample.
+        batch_size: real samples in a turn.
+    """
+    pixels = shape[1] * shape[2] if len(shape) == 3 else 1
+    return _AUTO * pixels / batch_size
+
+
+def parse_penalty(spec: str) -> tuple[str, float | None]:
     """Split ``name:weight``.
 
     Args:
-        spec: for example ``"r1:0.1"``.
+        spec: for example ``"r1:0.1"`` or ``"r1:auto"``.
 
     Returns:
-        The penalty's name and its weight.
+        The penalty's name and its weight, None for ``auto``.
 
     Raises:
         ValueError: the name is unknown or the weight is not a positive number.
     """
     name, colon, number = spec.partition(":")
     _known(name, PENALTIES)
+    if number == "auto" and PENALTIES[name].auto:
+        return name, None
     try:
         weight = float(number)
     except ValueError:
@@ -247,26 +348,6 @@ def parse_penalty(spec: str) -> tuple[str, float]:
     if not colon or not 0 < weight < float("inf"):
         raise ValueError(f"'{spec}' needs a positive weight after a colon, as in {name}:0.1")
     return name, weight
-
-
-def _contradiction(config: TrainConfig) -> str | None:
-    """Return why the mathematics forbids a combination of settings, or None."""
-    loss, penalties = LOSSES[config.loss], [PENALTIES[name] for name in config.penalties]
-    if not loss.smoothable and config.labels != Labels():
-        return f"--real-label and --fake-label: the loss '{loss.name}' has no labels to smooth; leave them at 1 and 0"
-    if config.real_label <= config.fake_label:
-        return f"--real-label {config.real_label:g} must be above --fake-label {config.fake_label:g}"
-    if loss.name == "saturating" and config.fake_label != 0:
-        return (
-            "--fake-label: with the saturating loss G would be pulled to the smoothed target; smooth only --real-label"
-        )
-    if loss.lipschitz and config.d.weight_clip is None and not any(p.bounds_slope for p in penalties):
-        return f"--loss {loss.name} needs a bound on D's slope: give --penalty wgan-gp:10 or --d.weight-clip 0.01"
-    if config.d_norm == "batch":
-        for penalty in penalties:
-            if penalty.per_sample_gradient:
-                return f"--penalty {penalty.name} is taken per sample, which batch normalization in D mixes: give --d.norm layer"
-    return None
 
 
 def _partial(model: type[BaseModel], leave_out: frozenset[str] = frozenset()) -> type[BaseModel]:
@@ -344,7 +425,7 @@ def describe(error: ValidationError) -> str:
     problem = str(first["msg"]).removeprefix("Value error, ")
     if first["type"] == "extra_forbidden":
         return unknown_name("config", ".".join(map(str, first["loc"])), _dotted(TrainConfig))
-    if not [part for part in first["loc"] if part not in ("g", "d")]:
+    if not [part for part in first["loc"] if part not in _NESTED]:
         return f"{problem}."
     names = [str(part) for part in first["loc"] if isinstance(part, str)]
     flag = "--" + ".".join(names).replace("_", "-")
@@ -373,7 +454,7 @@ def differences(config: TrainConfig, base: TrainConfig) -> list[str]:
 def settings_made(config: TrainConfig) -> dict[str, str]:
     """Return flag -> value, as typed, of every setting that a recipe makes and does not leave to its default."""
     made = {name for name in config.model_fields_set if name not in ("data", "preset")}
-    made |= {f"{player}.{name}" for player in ("g", "d") for name in getattr(config, player).model_fields_set}
+    made |= {f"{part}.{name}" for part in _NESTED for name in getattr(config, part).model_fields_set}
     values = _flat(config)
     return {name.replace("_", "-"): value for name, value in values.items() if name in made and value is not None}
 
@@ -397,7 +478,7 @@ def _flat(model: BaseModel, prefix: str = "") -> dict[str, str | None]:
         value = getattr(model, name)
         if isinstance(value, BaseModel):
             values |= _flat(value, f"{prefix}{name}.")
-        elif name in ("penalty", "augment"):
+        elif not prefix and name in _REPEATED:
             values[name] = f" --{name} ".join(value) or "none"
         elif isinstance(value, tuple):
             values[prefix + name] = " ".join(map(str, value))

@@ -14,15 +14,22 @@ from sparring.config import TrainConfig, validate
 from sparring.errors import CheckpointError, UsageError
 from sparring.networks import build_players
 from sparring.pictures import to_images
+from sparring.randomness import latents, randomness
 from sparring.runs import RunDirectory
-from sparring.runtime import latents, pick_device, randomness
+from sparring.runtime import pick_device
 
 _BATCH = 250
 
 
 @torch.no_grad()
 def generate(
-    network: nn.Module, config: TrainConfig, seed: int, first: int, count: int, device: torch.device
+    network: nn.Module,
+    config: TrainConfig,
+    seed: int,
+    first: int,
+    count: int,
+    device: torch.device,
+    scale: float = 1.0,
 ) -> Tensor:
     """Draw samples number ``first`` … ``first + count - 1`` of the endless list that a seed stands for.
 
@@ -33,16 +40,17 @@ def generate(
         first: the first sample wanted.
         count: how many.
         device: where the network lives.
+        scale: what a unit of the network is in units of the data.
 
     Returns:
-        ``[count, *shape]`` float32 on the CPU.
+        ``[count, *shape]`` float32 on the CPU, in units of the data.
     """
     assert not network.training
     batches = [
         network(latents(config.prior, config.latent_dim, seed, start, min(_BATCH, first + count - start)).to(device))
         for start in range(first, first + count, _BATCH)
     ]
-    return torch.cat([batch.float().cpu() for batch in batches])
+    return torch.cat([batch.float().cpu() for batch in batches]) * scale
 
 
 class Generator:
@@ -72,6 +80,7 @@ class Generator:
         saved = load_checkpoint(self.source, {"G_ema"})
         self.shape: tuple[int, ...] = tuple(saved.state["shape"])
         self.step: int = saved.state["step"]
+        self._scale: float = saved.state["scale"]
         network, _ = build_players(self.config.network, self.config.network_spec(self.shape), randomness(0))
         check_fits("G_ema", saved.parts["G_ema"], network.state_dict())
         network.load_state_dict(saved.parts["G_ema"])
@@ -92,7 +101,7 @@ class Generator:
             UsageError: n is not positive.
         """
         _refuse_none(n)
-        return generate(self.network, self.config, seed, 0, n, self._device)
+        return generate(self.network, self.config, seed, 0, n, self._device, self._scale)
 
     def batches(self, n: int, seed: int = 0) -> Iterator[Tensor]:
         """Draw the samples of `sample` without holding all of them in memory.
@@ -109,7 +118,8 @@ class Generator:
         """
         _refuse_none(n)
         for first in range(0, n, _BATCH):
-            yield generate(self.network, self.config, seed, first, min(_BATCH, n - first), self._device)
+            count = min(_BATCH, n - first)
+            yield generate(self.network, self.config, seed, first, count, self._device, self._scale)
 
     def images(self, n: int = 64, seed: int = 0) -> list[Image.Image]:
         """Draw samples as pictures.

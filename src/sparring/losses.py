@@ -193,6 +193,7 @@ class Loss(Method):
             D is right about a pair when the real one scores higher.
         smoothable: whether the labels are targets that may be smoothed.
         paired: whether G's loss needs the logits of real samples.
+        positive: whether both players' losses are never negative, so that their ratio tells who is ahead.
         lipschitz: whether the loss is meaningless without a bound on D's slope (weight clipping or a gradient penalty).
     """
 
@@ -202,7 +203,22 @@ class Loss(Method):
     threshold: float | None = 0.0
     smoothable: bool = False
     paired: bool = False
+    positive: bool = False
     lipschitz: bool = False
+
+    def accuracy(self, real_logits: Tensor, fake_logits: Tensor) -> Tensor:
+        """Return how often D is right about each pair of a real and a fake sample.
+
+        Args:
+            real_logits: ``[B]``.
+            fake_logits: ``[B]``.
+
+        Returns:
+            ``[B]``, each 0, ½ or 1.
+        """
+        if self.threshold is None:
+            return (real_logits > fake_logits).float()
+        return ((real_logits > self.threshold).float() + (fake_logits < self.threshold).float()) / 2
 
 
 _GOODFELLOW = "Goodfellow et al. 2014, Generative Adversarial Networks, arXiv:1406.2661"
@@ -231,6 +247,7 @@ LOSSES: dict[str, Loss] = {
             watch="D(x) and D(G(z)) drifting to 1 and 0 means that D wins; the class histogram tells of mode collapse.",
             discriminator=bce_discriminator,
             generator=non_saturating_generator,
+            positive=True,
             probability=True,
             smoothable=True,
         ),
@@ -243,6 +260,7 @@ LOSSES: dict[str, Loss] = {
             watch="Both logits near ½ is the equilibrium here; logits far outside [0, 1] mean too high a learning rate.",
             discriminator=least_squares_discriminator,
             generator=least_squares_generator,
+            positive=True,
             threshold=0.5,
             smoothable=True,
         ),
@@ -278,6 +296,7 @@ LOSSES: dict[str, Loss] = {
             watch="L_D near log 2 = 0.693 means that real and fake are told apart by chance only.",
             discriminator=relativistic_discriminator,
             generator=relativistic_generator,
+            positive=True,
             threshold=None,
             paired=True,
         ),

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cached_property
 from typing import TYPE_CHECKING
 
 from sparring._lazy import LazyModule
@@ -16,11 +17,13 @@ from sparring.tables import Method
 if TYPE_CHECKING:
     import torch
     from torch import Tensor
+
+    from sparring.turns import Critic
 else:
     torch = LazyModule("torch")
 
 
-@dataclass(frozen=True)
+@dataclass(eq=False)
 class Judged:
     """A batch that D has judged, as a penalty sees it.
 
@@ -30,15 +33,38 @@ class Judged:
         x_fake: ``[B, ...]``, detached from G, requires a gradient.
         real_logits: ``critic(x_real)``, ``[B]``, attached to ``x_real``.
         fake_logits: ``critic(x_fake)``, ``[B]``, attached to ``x_fake``.
-        uniform: ``[B]`` in [0, 1), the random places between real and fake.
+        source: the randomness, for penalties at random places.
+        together: whether one pass of D judged both, so that one backward pass gives both gradients.
     """
 
-    critic: Callable[[Tensor], Tensor]
+    critic: Critic
     x_real: Tensor
     x_fake: Tensor
     real_logits: Tensor
     fake_logits: Tensor
-    uniform: Tensor
+    source: torch.Generator
+    together: bool = False
+
+    @cached_property
+    def real_gradient(self) -> Tensor:
+        """``∇_x D`` at the real samples, ``[B, ...]``, differentiable once more."""
+        return self._gradients[0] if self.together else _gradient(self.real_logits, self.x_real)
+
+    @cached_property
+    def fake_gradient(self) -> Tensor:
+        """``∇_x D`` at the fake samples, ``[B, ...]``, differentiable once more."""
+        return self._gradients[1] if self.together else _gradient(self.fake_logits, self.x_fake)
+
+    @cached_property
+    def _gradients(self) -> tuple[Tensor, Tensor]:
+        both = self.real_logits.sum() + self.fake_logits.sum()
+        real, fake = torch.autograd.grad(both, (self.x_real, self.x_fake), create_graph=True)
+        return real, fake
+
+    def draw(self, like: Tensor) -> Tensor:
+        """Draw one number a sample from U(0, 1), ``[B, 1, ...]`` with as many dimensions as ``like [B, ...]``."""
+        shape = (len(like), *[1] * (like.dim() - 1))
+        return torch.rand(shape, generator=self.source, dtype=like.dtype).to(like.device)
 
 
 def squared_gradient_norm(logits: Tensor, x: Tensor) -> Tensor:
@@ -51,7 +77,15 @@ def squared_gradient_norm(logits: Tensor, x: Tensor) -> Tensor:
     Returns:
         ``[B]``, non-negative.
     """
+    return _squared_norm(_gradient(logits, x))
+
+
+def _gradient(logits: Tensor, x: Tensor) -> Tensor:
     (gradient,) = torch.autograd.grad(logits.sum(), x, create_graph=True)
+    return gradient
+
+
+def _squared_norm(gradient: Tensor) -> Tensor:
     return gradient.flatten(1).square().sum(1)
 
 
@@ -64,7 +98,7 @@ def r1(judged: Judged) -> Tensor:
     Returns:
         ``[B]``, non-negative; ½ for a linear critic with a unit weight vector.
     """
-    return 0.5 * squared_gradient_norm(judged.real_logits, judged.x_real)
+    return 0.5 * _squared_norm(judged.real_gradient)
 
 
 def r2(judged: Judged) -> Tensor:
@@ -76,7 +110,7 @@ def r2(judged: Judged) -> Tensor:
     Returns:
         ``[B]``, non-negative; ½ for a linear critic with a unit weight vector.
     """
-    return 0.5 * squared_gradient_norm(judged.fake_logits, judged.x_fake)
+    return 0.5 * _squared_norm(judged.fake_gradient)
 
 
 def wgan_gp(judged: Judged) -> Tensor:
@@ -88,8 +122,8 @@ def wgan_gp(judged: Judged) -> Tensor:
     Returns:
         ``[B]``, non-negative; 0 for a linear critic with a unit weight vector.
     """
-    u = judged.uniform.reshape(-1, *[1] * (judged.x_real.dim() - 1))
-    between = torch.lerp(judged.x_real.detach(), judged.x_fake.detach(), u).requires_grad_()
+    x_real, x_fake = judged.x_real.detach(), judged.x_fake.detach()
+    between = torch.lerp(x_real, x_fake, judged.draw(x_real)).requires_grad_()
     squared = squared_gradient_norm(judged.critic(between), between)
     # The root of exactly 0 has no derivative; the smallest normal number keeps it finite and changes no other value.
     return (squared.clamp_min(torch.finfo(squared.dtype).tiny).sqrt() - 1.0).square()
@@ -103,11 +137,13 @@ class Penalty(Method):
         function: ``Judged -> [B]``.
         bounds_slope: whether it bounds D's slope, as the Wasserstein loss needs.
         per_sample_gradient: whether it is wrong when D mixes the samples of a batch (batch normalization).
+        auto: whether its weight may be left to the rule from resolution and batch (``r1:auto``).
     """
 
     function: Callable[[Judged], Tensor]
     bounds_slope: bool = False
     per_sample_gradient: bool = False
+    auto: bool = False
 
 
 _MESCHEDER = "Mescheder et al. 2018, Which Training Methods for GANs do actually Converge?, arXiv:1801.04406"
@@ -123,6 +159,7 @@ PENALTIES: dict[str, Penalty] = {
             when="With any loss whose D should go flat where the data lie; weights from 0.01 to 10 are usual.",
             watch="Too high: D(x) sticks to ½ and samples stay blurred. Too low: the gradient norm of D grows.",
             function=r1,
+            auto=True,
         ),
         Penalty(
             name="r2",
@@ -132,6 +169,7 @@ PENALTIES: dict[str, Penalty] = {
             when="Beside r1, with the relativistic loss: together they converge where r1 alone does not (arXiv:2501.05441).",
             watch="As r1.",
             function=r2,
+            auto=True,
         ),
         Penalty(
             name="wgan-gp",

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from sparring.checkpoint import Checkpoint, load_checkpoint, quarantine, sweep
+from sparring.combinations import cautions
 from sparring.config import TrainConfig, differences, merge, resolve
 from sparring.data import Data, open_data
 from sparring.errors import CheckpointError, UsageError, unknown_name
@@ -121,6 +122,7 @@ def _build_trainer(plan: _Plan, observers: tuple[Observer, ...]) -> Trainer:
         "data": f"{plan.data.name}: {len(plan.data)} samples of {'×'.join(map(str, plan.data.shape))}",
         "left_out": [f"{problem.path}: {problem.reason}" for problem in plan.data.problems],
         "judge": judge.name if judge else None,
+        "cautions": list(cautions(config)),
         "exact": plan.checkpoint is None
         or (runtime.device.type == "cpu" and plan.checkpoint.state["machine"] == runtime.fingerprint()),
     }

@@ -14,8 +14,8 @@ from sparring.checkpoint import load_checkpoint
 from sparring.config import TrainConfig
 from sparring.generator import find_checkpoint, stored_config
 from sparring.networks import NETWORKS, build_players
+from sparring.randomness import randomness
 from sparring.runs import RunDirectory
-from sparring.runtime import randomness
 from sparring.session import plan_config
 
 #: Shapes of the data sets that have a preset of their own.
@@ -128,8 +128,9 @@ def players_of_run(path: Path) -> tuple[str, Players]:
 
 
 def _players(config: TrainConfig, shape: tuple[int, ...]) -> Players:
-    G, D = build_players(config.network, config.network_spec(shape), randomness(0))
-    return {"G": summarize(G, torch.zeros(1, config.latent_dim)), "D": summarize(D, torch.zeros(1, *shape))}
+    spec = config.network_spec(shape)
+    G, D = build_players(config.network, spec, randomness(0))
+    return {"G": summarize(G, torch.zeros(1, config.latent_dim)), "D": summarize(D, torch.zeros(1, *spec.judged_shape))}
 
 
 def summary_table(player: str, rows: list[LayerSummary]) -> Table:

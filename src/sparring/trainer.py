@@ -5,12 +5,13 @@ from __future__ import annotations
 import contextlib
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor, nn
+from torch.nn.utils.parametrizations import _SpectralNorm
 
 from sparring.checkpoint import (
     Checkpoint,
@@ -26,14 +27,18 @@ from sparring.data import Data
 from sparring.data.sampler import batch_indices
 from sparring.ema import Ema
 from sparring.errors import TrainingDivergedError
-from sparring.games import Batch, Turn
+from sparring.games import Batch, Clock, Payoff, Turn
 from sparring.games.generation import generation_game
 from sparring.generator import generate
 from sparring.metrics.judge import Judge, floor
 from sparring.networks import build_players
+from sparring.optim import build_optimizer, differentiable, laid_out_like, set_schedule
 from sparring.pictures import image_grid, save_png, scatter
+from sparring.randomness import draw_prior, randomness
 from sparring.runs import Event, EventLog, RunDirectory, storage_error, write_atomically
-from sparring.runtime import Runtime, draw_prior, randomness
+from sparring.runtime import Runtime
+from sparring.schedules import burn_in, decay
+from sparring.turns import Descent
 
 #: Latents of evaluations are the same for every run, whatever its seed, so that scores can be compared.
 EVALUATION_SEED = 1
@@ -41,6 +46,7 @@ _GRID = 64
 _SCATTER = 1000
 _PROBLEMS_KEPT = 1000  # files left out that the run directory remembers
 _MOST_SKIPS = 10  # turns in a row without a finite gradient before the run stops
+_NEAR_HALF = 0.05  # how near to ½ the accuracy of D counts as equilibrium
 
 Observer = Callable[[Event], None]
 
@@ -53,6 +59,8 @@ class Progress:
     images_seen: int = 0
     best_step: int | None = None
     best_score: float | None = None
+    evaluations_since_best: int = 0
+    rows_at_equilibrium: int = 0
     skipped: int = 0
     skipped_in_a_row: dict[str, int] = field(default_factory=lambda: {"D": 0, "G": 0})
 
@@ -81,18 +89,33 @@ class Player:
     """A network with its optimizer, and what must not change while the other side plays."""
 
     network: nn.Module
-    optimizer: torch.optim.Optimizer
-    lr: float
+    config: PlayerConfig
+    optimizer: torch.optim.Optimizer = field(init=False)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "optimizer", build_optimizer(list(self.network.parameters()), self.config))
 
     @property
     def parameters(self) -> list[Tensor]:
         """The parameters that the optimizer moves."""
         return [parameter for group in self.optimizer.param_groups for parameter in group["params"]]
 
-    @property
-    def statistics(self) -> list[nn.modules.batchnorm._BatchNorm]:
-        """The layers that keep running statistics."""
-        return [module for module in self.network.modules() if isinstance(module, nn.modules.batchnorm._BatchNorm)]
+    @contextlib.contextmanager
+    def still(self) -> Iterator[None]:
+        """Keep running statistics and power iterations from following batches that are not this player's turn."""
+        norms = [module for module in self.network.modules() if isinstance(module, nn.modules.batchnorm._BatchNorm)]
+        spectra = [module for module in self.network.modules() if isinstance(module, _SpectralNorm)]
+        for norm in norms:
+            norm.track_running_stats = False
+        for spectrum in spectra:
+            spectrum.eval()
+        try:
+            yield
+        finally:
+            for norm in norms:
+                norm.track_running_stats = True
+            for spectrum in spectra:
+                spectrum.train()
 
 
 class Trainer:
@@ -126,8 +149,8 @@ class Trainer:
         self.observers = observers
         self.total_steps = config.total_steps(len(data))
         G, D = build_players(config.network, config.network_spec(data.shape), randomness(config.seed, "weights"))
-        self.game = generation_game(G.to(runtime.device), D.to(runtime.device), config)
-        self.players = {"G": _player(G, config.g), "D": _player(D, config.d)}
+        self.game = generation_game(G.to(runtime.device), D.to(runtime.device), config, data.shape)
+        self.players = {"G": Player(G, config.g), "D": Player(D, config.d)}
         self.ema = Ema(G, config.g.ema_half_life)
         self.progress = Progress()
         self.gauges = Gauges()
@@ -148,7 +171,7 @@ class Trainer:
         """Train to the last step, or until a stop is asked for; the last state is saved either way.
 
         Returns:
-            True when the last step was reached.
+            True when the last step was reached, or one at which the config says to stop.
 
         Raises:
             TrainingDivergedError: gradients were not finite again and again.
@@ -159,22 +182,36 @@ class Trainer:
         if self.progress.step == 0:
             self._measure_floor()
             self._draw_samples()
-        while self.progress.step < self.total_steps and not self._stop:
+        while not self._done and not self._stop:
             self._step()
             self._keep_cadence()
         self._finish()
-        return self.progress.step >= self.total_steps
+        return self._done
+
+    @property
+    def _done(self) -> bool:
+        return self.progress.step >= self.total_steps or self.why_stopped is not None
+
+    @property
+    def why_stopped(self) -> str | None:
+        """Why the run may end before its last step, or None: never because a loss went to 0."""
+        config, progress = self.config, self.progress
+        if 0 < config.patience <= progress.evaluations_since_best:
+            return f"the score has not improved for {progress.evaluations_since_best} evaluations (--patience)"
+        if 0 < config.equilibrium <= progress.rows_at_equilibrium:
+            return f"D's accuracy has been near ½ for {progress.rows_at_equilibrium} rows of the log (--equilibrium)"
+        return None
 
     # The step.
 
     def _step(self) -> None:
         """Play every turn of the game once, then average G."""
         config, progress = self.config, self.progress
-        self._set_learning_rates()
+        self._set_schedules()
         real: tuple[Tensor, Tensor | None] | None = None
-        for index, turn in enumerate(self.game.turns):
+        for index, turn in enumerate(self.game.turns(self._clock())):
             if turn.player == "D" or real is None:
-                real = self._real_batch(progress.step * config.d.steps + min(index, config.d.steps - 1))
+                real = self._real_batch(progress.step * config.d.steps + index)
             self._play(turn, self._batch(real, index))
         progress.images_seen += config.batch_size
         progress.step += 1
@@ -185,33 +222,49 @@ class Trainer:
         """One player moves; everyone else is left equal to the bit."""
         player = self.players[turn.player]
         before = [buffer.clone() for buffer in player.network.buffers()]
-        with self._others_still(turn.player), self.runtime.arithmetic(exact=turn.exact):
-            payoff = turn.play(batch)
-        means = {name: term.mean() for name, term in payoff.terms.items()}
-        loss = torch.stack(list(means.values())).sum()
-        gradients = torch.autograd.grad(loss, player.parameters)
+        payoffs, gradients = [], None
+        for piece in _pieces(batch, self.config.accumulate):
+            payoff, slopes = self._differentiate(turn, player, piece)
+            payoffs.append(payoff)
+            gradients = slopes if gradients is None else torch._foreach_add(gradients, slopes)
+        assert gradients is not None
+        gradients = torch._foreach_div(gradients, len(payoffs)) if len(payoffs) > 1 else gradients
         norm = torch.linalg.vector_norm(torch.stack(torch._foreach_norm(gradients)))
+        means = _mean_terms(payoffs)
+        loss = torch.stack(list(means.values())).sum()
         if not bool(norm.isfinite() & loss.isfinite()):
             for buffer, old in zip(player.network.buffers(), before, strict=True):
                 buffer.copy_(old)
             self._skip(turn)
             return
         self.progress.skipped_in_a_row[turn.player] = 0
+        if player.config.clip_grad is not None:
+            gradients = torch._foreach_mul(gradients, (player.config.clip_grad / norm).clamp_max(1.0))
         for parameter, gradient in zip(player.parameters, gradients, strict=True):
-            parameter.grad = _laid_out_like(gradient, parameter)
+            parameter.grad = laid_out_like(gradient, parameter)
         player.optimizer.step()
         if turn.player in self.game.after_turn:
             self.game.after_turn[turn.player](player.network)
-        self._gauge(turn.player, loss.detach(), norm, means, payoff.signals)
+        for payoff in payoffs:
+            payoff.remember()
+        self._gauge(turn.player, loss, norm, means, payoffs)
 
-    def _gauge(self, player: str, loss: Tensor, norm: Tensor, terms: Tensors, signals: Tensors) -> None:
+    def _differentiate(self, turn: Turn, player: Player, batch: Batch) -> tuple[Payoff, tuple[Tensor, ...]]:
+        """Play a turn and return the payoff and the gradients of its mean loss by the player's parameters."""
+        with self._others_still(turn.player), self.runtime.arithmetic(exact=turn.exact):
+            payoff = turn.play(batch)
+        loss = torch.stack([term.mean() for term in payoff.terms.values()]).sum()
+        return payoff, torch.autograd.grad(loss, player.parameters)
+
+    def _gauge(self, player: str, loss: Tensor, norm: Tensor, terms: Tensors, payoffs: list[Payoff]) -> None:
         self.gauges.add(f"{player}/loss", loss)
         self.gauges.add(f"{player}/grad_norm", norm)
         if len(terms) > 1:
             for name, term in terms.items():
-                self.gauges.add(f"{player}/{name}", term.detach())
-        for name, signal in signals.items():
-            self.gauges.add(f"{player}/{name}", signal.mean())
+                self.gauges.add(f"{player}/{name}", term)
+        for payoff in payoffs:
+            for name, signal in payoff.signals.items():
+                self.gauges.add(f"{player}/{name}", signal.mean())
 
     def _skip(self, turn: Turn) -> None:
         """Leave the weights as they are; stop when it happens again and again."""
@@ -234,22 +287,24 @@ class Trainer:
 
     @contextlib.contextmanager
     def _others_still(self, moving: str) -> Iterator[None]:
-        """Keep the other players' running statistics from following batches that are not their turn."""
-        layers = [layer for name, player in self.players.items() if name != moving for layer in player.statistics]
-        for layer in layers:
-            layer.track_running_stats = False
-        try:
+        with contextlib.ExitStack() as stack:
+            for name, player in self.players.items():
+                if name != moving:
+                    stack.enter_context(player.still())
             yield
-        finally:
-            for layer in layers:
-                layer.track_running_stats = True
 
-    def _set_learning_rates(self) -> None:
-        done, start = self.progress.step / self.total_steps, self.config.decay_from
-        factor = 1.0 if done <= start else (1.0 - done) / (1.0 - start)
+    def _set_schedules(self) -> None:
+        config, done, begin = self.config, self._clock().progress, self.config.burn_in
+        factor = decay(done, config.decay_from, config.decay) * burn_in(begin.lr, 1.0, done, begin.share)
         for player in self.players.values():
-            for group in player.optimizer.param_groups:
-                group["lr"] = player.lr * factor
+            beta2 = player.config.betas[1]
+            first = beta2 if begin.beta2 is None else begin.beta2
+            set_schedule(player.optimizer, player.config.lr * factor, burn_in(first, beta2, done, begin.share))
+
+    def _clock(self) -> Clock:
+        progress = self.progress
+        epoch = progress.images_seen / len(self.data)
+        return Clock(progress.step, progress.images_seen, progress.step / self.total_steps, epoch)
 
     # What a turn is played with: every draw depends on the seed and its place in the run only.
 
@@ -264,7 +319,10 @@ class Trainer:
         config, step, device = self.config, self.progress.step, self.runtime.device
         source = randomness(config.seed, "turn", step, index)
         z = draw_prior(config.prior, config.batch_size, config.latent_dim, source)
-        return Batch(*real, z.to(device), source)
+        return Batch(*real, z.to(device), source, self._clock(), self._ahead)
+
+    def _ahead(self, player: str) -> Descent:
+        return differentiable(self.players[player].optimizer)
 
     # Cadence.
 
@@ -273,6 +331,7 @@ class Trainer:
         last = step >= self.total_steps
         if _due(step, config.log_every, last):
             self._log_row()
+        last = last or self.why_stopped is not None
         if _due(step, config.sample_every, last):
             self._draw_samples()
         if self.judge is not None and _due(step, config.eval_every, last):
@@ -284,7 +343,10 @@ class Trainer:
         progress = self.progress
         row = {"event": "log", "step": progress.step, "images": progress.images_seen}
         row["epoch"] = progress.images_seen / len(self.data)
-        self._emit(row | self.gauges.read())
+        means = self.gauges.read()
+        self._emit(row | means)
+        near = abs(means.get("D/accuracy", 0.0) - 0.5) <= _NEAR_HALF
+        progress.rows_at_equilibrium = progress.rows_at_equilibrium + 1 if near else 0
         self._tick("rate", images=progress.images_seen)
 
     def _draw_samples(self) -> None:
@@ -309,8 +371,9 @@ class Trainer:
             row["histogram"] = list(scores.histogram)
         self._emit(row | {"protocol": scores.protocol})
         score = scores.values[judge.primary]
+        progress.evaluations_since_best += 1
         if np.isfinite(score) and (progress.best_score is None or score < progress.best_score):
-            progress.best_score, progress.best_step = score, progress.step
+            progress.best_score, progress.best_step, progress.evaluations_since_best = score, progress.step, 0
             self._save()
             self._point_to_best()
 
@@ -321,10 +384,12 @@ class Trainer:
             self._emit({"event": "floor", "step": 0, **scores.values, "protocol": scores.protocol})
 
     def _generate(self, seed: int, first: int, count: int) -> Tensor:
-        return generate(self.ema.network, self.config, seed, first, count, self.runtime.device)
+        return generate(self.ema.network, self.config, seed, first, count, self.runtime.device, self.data.scale)
 
     def _finish(self) -> None:
         """Save the last state; only here is a full disk fatal."""
+        if self.why_stopped is not None:
+            self._warn(f"stopped at step {self.progress.step}: {self.why_stopped}")
         self._save()
         self._tick("stop")
         if self.unsaved is not None:
@@ -366,6 +431,7 @@ class Trainer:
 
     def _checkpoint(self) -> Checkpoint:
         parts: dict[str, Tensors] = {"G_ema": self.ema.network.state_dict(), "gauges": self.gauges.sums}
+        parts["memory"] = self.game.memory.state_dict()
         for name, player in self.players.items():
             parts[name] = player.network.state_dict()
             parts[f"{name}_optimizer"] = optimizer_tensors(player.optimizer)
@@ -373,6 +439,7 @@ class Trainer:
             "gauge_counts": self.gauges.counts,
             "log_offset": self.log.offset,
             "shape": list(self.data.shape),
+            "scale": self.data.scale,
             "data_sha256": self.data.sha256,
             "total_steps": self.total_steps,
             "machine": self.runtime.fingerprint(),
@@ -382,7 +449,8 @@ class Trainer:
     def _restore(self, checkpoint: Checkpoint) -> None:
         state, parts, device = checkpoint.state, checkpoint.parts, self.runtime.device
         self.progress = Progress(**{name: state[name] for name in asdict(Progress())})
-        networks = {"G_ema": self.ema.network} | {name: player.network for name, player in self.players.items()}
+        networks = {"G_ema": self.ema.network, "memory": self.game.memory}
+        networks |= {name: player.network for name, player in self.players.items()}
         for name, network in networks.items():
             check_fits(name, parts[name], network.state_dict())
             network.load_state_dict(parts[name])
@@ -410,27 +478,22 @@ class Trainer:
         self.clock.append({"event": event, "time": time.time(), "step": self.progress.step, **more})
 
 
-def _laid_out_like(gradient: Tensor, parameter: Tensor) -> Tensor:
-    """Return the gradient with its parameter's strides.
+def _pieces(batch: Batch, count: int) -> Iterator[Batch]:
+    """Split a batch for gradient accumulation; the mean over equal pieces is the mean over the batch."""
+    if count == 1:
+        yield batch
+        return
+    ys = [None] * count if batch.y is None else batch.y.chunk(count)
+    for x_real, y, z in zip(batch.x_real.chunk(count), ys, batch.z.chunk(count), strict=True):
+        yield replace(batch, x_real=x_real, y=y, z=z)
 
-    The second derivative of a convolution comes out with its axes in another order in memory, and the fused Adam of
-    torch 2.13 reads memory as it lies: without this it would move the wrong weights.
-    """
-    if gradient.stride() == parameter.stride():
-        return gradient
-    return torch.empty_like(parameter).copy_(gradient)
+
+def _mean_terms(payoffs: list[Payoff]) -> Tensors:
+    """Return the mean of every term over the pieces of a batch."""
+    names = payoffs[0].terms
+    return {name: torch.stack([p.terms[name].detach().mean() for p in payoffs]).mean() for name in names}
 
 
 def _due(step: int, every: int, last: bool) -> bool:
     """Return whether a cadence falls on this step: on its multiples and on the last step; 0 is never."""
     return every > 0 and (step % every == 0 or last)
-
-
-def _player(network: nn.Module, config: PlayerConfig) -> Player:
-    parameters = list(network.parameters())
-    optimizer: torch.optim.Optimizer
-    if config.optimizer == "adam":
-        optimizer = torch.optim.Adam(parameters, lr=config.lr, betas=config.betas, fused=True)
-    else:
-        optimizer = torch.optim.RMSprop(parameters, lr=config.lr, alpha=config.betas[1])
-    return Player(network, optimizer, config.lr)

@@ -85,7 +85,8 @@ def test_points(dtype):
     data = open_data(points)
     assert data.samples.dtype == np.float32
     assert data.shape == (2,)
-    assert np.allclose(data.batch(np.arange(10))[0], points)
+    assert data.scale == pytest.approx(np.abs(points).max())
+    assert np.allclose(data.batch(np.arange(10))[0] * data.scale, points)
 
 
 def test_a_given_array_is_not_changed_by_training_on_it():

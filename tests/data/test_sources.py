@@ -87,12 +87,13 @@ def test_a_batch_picks_the_right_samples_and_is_fresh_memory(digits):
     assert digits.labels[17] == before[1]
 
 
-def test_a_batch_of_points_is_the_points():
+def test_a_batch_of_points_is_the_points_divided_by_the_largest_coordinate():
     ring = open_data("ring")
     x, y = ring.batch(np.array([5, 6]))
     assert y is None
     assert x.dtype == torch.float32
-    assert (x.numpy() == ring.samples[[5, 6]]).all()
+    assert np.allclose(x.numpy() * ring.scale, ring.samples[[5, 6]])
+    assert abs(ring.batch(np.arange(len(ring)))[0]).max() == 1
 
 
 def test_the_fingerprint_is_of_everything_that_is_trained_on():

@@ -96,6 +96,8 @@ class ConsoleObserver:
             self._console.print(
                 "scores  none: no extractor knows this data, so the newest checkpoint counts as the best"
             )
+        for caution in event["cautions"]:
+            self._console.print(f"note    {caution}")
         self._list_problems(event["left_out"])
 
     def _list_problems(self, problems: list[str]) -> None:

@@ -57,6 +57,8 @@ class Data:
         modes: the true modes of ``"ring"`` and ``"grid"``, else None.
         sha256: of shape, samples and labels: what the run really trained on.
         problems: files that were left out, each with its reason.
+        scale: what a unit of the networks is in units of the data: the largest coordinate of points, so that they train in
+            [-1, 1] whatever they measure; 1 for images.
     """
 
     name: str
@@ -68,6 +70,7 @@ class Data:
     modes: Modes | None
     sha256: str
     problems: tuple[Problem, ...]
+    scale: float = 1.0
 
     @property
     def shape(self) -> tuple[int, ...]:
@@ -89,8 +92,8 @@ class Data:
             indices: integers [B] in 0 … len - 1, repeats allowed.
 
         Returns:
-            ``(x, y)``. ``x`` is float32 [B, C, H, W] in [-1, 1], exactly ``(u8 - 127.5) / 127.5``, or the raw
-            points [B, 2]; ``y`` is int64 [B], or None without labels. Both are fresh memory.
+            ``(x, y)``. ``x`` is float32 [B, C, H, W] in [-1, 1], exactly ``(u8 - 127.5) / 127.5``, or points [B, 2]
+            divided by ``scale``; ``y`` is int64 [B], or None without labels. Both are fresh memory.
         """
         import torch
 
@@ -99,6 +102,8 @@ class Data:
         if x.dtype == np.uint8:
             x = np.subtract(x, np.float32(127.5), dtype=np.float32)
             np.divide(x, np.float32(127.5), out=x)
+        elif self.scale != 1.0:
+            x = np.divide(x, np.float32(self.scale))
         y = None if self.labels is None else torch.from_numpy(self.labels.take(indices))
         return torch.from_numpy(x), y
 
@@ -137,4 +142,5 @@ def make_data(
     assert samples.dtype == (np.uint8 if samples.ndim == 4 else np.float32)
     assert labels is None or (labels.dtype == np.int64 and labels.shape == samples.shape[:1])
     sha256 = fingerprint(samples, labels)
-    return Data(name, samples, labels, class_names, held_out, judge, modes, sha256, problems)
+    largest = float(np.abs(samples).max()) if samples.ndim == 2 and len(samples) else 0.0
+    return Data(name, samples, labels, class_names, held_out, judge, modes, sha256, problems, largest or 1.0)

@@ -9,55 +9,11 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
-import torch
-from torch import Tensor, nn
+from torch import nn
 
-__all__ = ["Batch", "Game", "Payoff", "Turn"]
+from sparring.turns import Batch, Clock, Payoff, Turn
 
-
-@dataclass(frozen=True)
-class Batch:
-    """What a turn is played with.
-
-    Attributes:
-        x_real: ``[B, *shape]``, images in [-1, 1].
-        y: ``[B]`` int64, or None without labels.
-        z: ``[B, latent_dim]``, a fresh draw of the prior.
-        source: the turn's own randomness, for penalties at random places and for augmentation.
-    """
-
-    x_real: Tensor
-    y: Tensor | None
-    z: Tensor
-    source: torch.Generator
-
-
-@dataclass(frozen=True)
-class Payoff:
-    """What a turn was worth to its player.
-
-    Attributes:
-        terms: the loss, term by term; each ``[B]``, the weight already applied. The loss is the sum of their means.
-        signals: what the log shows beside the terms; each ``[B]``, detached.
-    """
-
-    terms: dict[str, Tensor]
-    signals: dict[str, Tensor]
-
-
-@dataclass(frozen=True)
-class Turn:
-    """One player's move.
-
-    Attributes:
-        player: whose parameters change.
-        play: a batch -> the payoff, whose loss the trainer minimizes over the player's parameters.
-        exact: whether the turn must stay in float32 because it differentiates twice.
-    """
-
-    player: str
-    play: Callable[[Batch], Payoff]
-    exact: bool = False
+__all__ = ["Batch", "Clock", "Game", "Payoff", "Turn"]
 
 
 @dataclass(frozen=True)
@@ -66,10 +22,12 @@ class Game:
 
     Attributes:
         players: name -> network.
-        turns: the turns of one step, in order; a step ends with the turn of G.
+        turns: where in the run a step stands -> its turns, in order; a step ends with the turn of G.
         after_turn: player -> what happens to its network right after its optimizer step.
+        memory: what the game itself remembers from turn to turn, as buffers: part of every checkpoint.
     """
 
     players: dict[str, nn.Module]
-    turns: tuple[Turn, ...]
+    turns: Callable[[Clock], tuple[Turn, ...]]
     after_turn: dict[str, Callable[[nn.Module], None]]
+    memory: nn.Module

@@ -182,7 +182,7 @@ def floor(data: Data, judge: Judge) -> Scores:
     count = min(protocol.n_generated, len(data))
     chosen = np.random.default_rng(protocol.latent_seed).permutation(len(data))[:count]
     real = replace(judge, protocol=replace(protocol, n_generated=count, weights="real"))
-    return real.score(lambda first, size: data.batch(chosen[first : first + size])[0])
+    return real.score(lambda first, size: data.batch(chosen[first : first + size])[0] * data.scale)
 
 
 def _point_judge(data: Data, modes: Modes, n_samples: int, seed: int, weights: str) -> PointJudge:

@@ -66,14 +66,16 @@ class Network(Method):
     """A row of `NETWORKS`.
 
     Attributes:
-        width: the width where the config names none.
+        g_width: width of G where the config names none.
+        d_width: width of D where the config names none.
         g_norm: normalization of G where the config names none.
         d_norm: normalization of D where the config names none.
         unfit: shape of a sample -> None, or why the network cannot make it and what to do.
         build: ``(spec, randomness) -> (G, D)``.
     """
 
-    width: int
+    g_width: int
+    d_width: int
     g_norm: str
     d_norm: str
     unfit: Callable[[tuple[int, ...]], str | None]
@@ -90,7 +92,8 @@ NETWORKS: dict[str, Network] = {
             formula="z → width → width → width → sample;  sample → width → width → width → logit",
             when="For points in the plane, and to see what convolutions are good for.",
             watch="On images: speckles, because no layer knows which pixels are neighbours.",
-            width=256,
+            g_width=256,
+            d_width=256,
             g_norm="none",
             d_norm="none",
             unfit=_fits_anything,
@@ -103,7 +106,8 @@ NETWORKS: dict[str, Network] = {
             formula="z → 7×7×2w → 14×14×w → 28×28×C;  28×28×C → 14×14×w → 7×7×2w → logit  (5×5 kernels)",
             when="For 28×28 images.",
             watch="D wins early on small sets; label smoothing 0.9 is part of the recipe.",
-            width=64,
+            g_width=64,
+            d_width=64,
             g_norm="batch",
             d_norm="batch",
             unfit=_fits_28,
@@ -116,7 +120,8 @@ NETWORKS: dict[str, Network] = {
             formula="z → 4×4×8w → 8×8×4w → 16×16×2w → 32×32×w → 64×64×C, and its mirror  (at 64×64)",
             when="For images of your own up to 128×128.",
             watch="With --d.norm batch keep gradient penalties off; with --d.norm none or layer they are welcome.",
-            width=64,
+            g_width=64,
+            d_width=64,
             g_norm="batch",
             d_norm="batch",
             unfit=_fits_doublings,

@@ -7,7 +7,7 @@ from typing import cast
 import torch
 from torch import Tensor, nn
 
-from sparring.networks.layers import Logit, Reshape, draw_weights, normalization
+from sparring.networks.layers import FeatureCritic, Logit, Reshape, draw_weights, normalization
 from sparring.networks.spec import NetworkSpec
 
 
@@ -21,7 +21,7 @@ class Generator(nn.Module):
             nn.Linear(spec.latent_dim, 7 * 7 * 2 * width),
             Reshape(2 * width, 7, 7),
             nn.ConvTranspose2d(2 * width, width, 5, stride=2, padding=2, output_padding=1, bias=norm == "none"),
-            normalization(norm, width),
+            normalization(spec.g, width),
             nn.ReLU(),
             nn.ConvTranspose2d(width, spec.shape[0], 5, stride=2, padding=2, output_padding=1),
             nn.Tanh(),
@@ -33,23 +33,19 @@ class Generator(nn.Module):
         return cast("Tensor", self.layers(z))
 
 
-class Discriminator(nn.Module):
+class Discriminator(FeatureCritic):
     """28×28×C → 14×14×64 → 7×7×128 → 6272 → one logit."""
 
     def __init__(self, spec: NetworkSpec, randomness: torch.Generator) -> None:
         super().__init__()
         width, norm = spec.d.width, spec.d.norm
-        self.layers = nn.Sequential(
-            nn.Conv2d(spec.shape[0], width, 5, stride=2, padding=2),
+        self.features = nn.Sequential(
+            nn.Conv2d(spec.judged_shape[0], width, 5, stride=2, padding=2),
             nn.LeakyReLU(0.2),
             nn.Conv2d(width, 2 * width, 5, stride=2, padding=2, bias=norm == "none"),
-            normalization(norm, 2 * width),
+            normalization(spec.d, 2 * width),
             nn.LeakyReLU(0.2),
             nn.Flatten(),
-            Logit(7 * 7 * 2 * width),
         )
+        self.logit = Logit(7 * 7 * 2 * width, spec.d)
         draw_weights(self, randomness, std=0.02)
-
-    def forward(self, x: Tensor) -> Tensor:
-        """Return the logits, ``[B]``, of images ``[B, C, 28, 28]`` in [-1, 1]."""
-        return cast("Tensor", self.layers(x))

@@ -14,7 +14,7 @@ from typing import cast
 import torch
 from torch import Tensor, nn
 
-from sparring.networks.layers import Logit, Reshape, draw_weights, normalization
+from sparring.networks.layers import FeatureCritic, Logit, Reshape, draw_weights, normalization
 from sparring.networks.spec import NetworkSpec, doublings
 
 _MOST_CHANNELS = 8  # times the width: beyond 64×64 the deepest layers stop growing
@@ -38,13 +38,13 @@ class Generator(nn.Module):
         layers: list[nn.Module] = [
             nn.Linear(spec.latent_dim, deep[0] * base * base, bias=norm == "none"),
             Reshape(deep[0], base, base),
-            normalization(norm, deep[0]),
+            normalization(spec.g, deep[0]),
             nn.ReLU(),
         ]
         for before, after in pairwise(deep):
             layers += [
                 nn.ConvTranspose2d(before, after, 4, stride=2, padding=1, bias=norm == "none"),
-                normalization(norm, after),
+                normalization(spec.g, after),
                 nn.ReLU(),
             ]
         layers += [nn.ConvTranspose2d(deep[-1], spec.shape[0], 4, stride=2, padding=1), nn.Tanh()]
@@ -56,25 +56,24 @@ class Generator(nn.Module):
         return cast("Tensor", self.layers(z))
 
 
-class Discriminator(nn.Module):
+class Discriminator(FeatureCritic):
     """Images ``[B, C, H, W]`` in [-1, 1] to logits ``[B]``."""
 
     def __init__(self, spec: NetworkSpec, randomness: torch.Generator) -> None:
         super().__init__()
         base, shallow = _feature_maps(spec.shape, spec.d.width)
         norm = spec.d.norm
-        layers: list[nn.Module] = [nn.Conv2d(spec.shape[0], shallow[0], 4, stride=2, padding=1), nn.LeakyReLU(0.2)]
+        layers: list[nn.Module] = [
+            nn.Conv2d(spec.judged_shape[0], shallow[0], 4, stride=2, padding=1),
+            nn.LeakyReLU(0.2),
+        ]
         for before, after in pairwise(shallow):
             layers += [
                 nn.Conv2d(before, after, 4, stride=2, padding=1, bias=norm == "none"),
-                normalization(norm, after),
+                normalization(spec.d, after),
                 nn.LeakyReLU(0.2),
             ]
-        layers += [nn.Flatten(), Logit(shallow[-1] * base * base)]
-        self.layers = nn.Sequential(*layers)
+        self.features = nn.Sequential(*layers, nn.Flatten())
+        self.logit = Logit(shallow[-1] * base * base, spec.d)
         # With N(0, 0.02) and no normalization the signal dies within a few layers, so that case follows He's rule.
         draw_weights(self, randomness, std=None if norm == "none" else 0.02)
-
-    def forward(self, x: Tensor) -> Tensor:
-        """Return the logits, ``[B]``, of images ``[B, C, H, W]`` in [-1, 1]."""
-        return cast("Tensor", self.layers(x))

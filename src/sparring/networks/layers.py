@@ -5,6 +5,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
+from sparring.networks.spec import PlayerSpec
+
 
 class Reshape(nn.Module):
     """Gives every sample of a batch the same new shape."""
@@ -25,7 +27,7 @@ class Reshape(nn.Module):
 class Logit(nn.Module):
     """The last layer of D: features ``[B, in_features]`` to one logit each, ``[B]``."""
 
-    def __init__(self, in_features: int) -> None:
+    def __init__(self, in_features: int, player: PlayerSpec) -> None:
         super().__init__()
         self.dense = nn.Linear(in_features, 1)
 
@@ -35,20 +37,38 @@ class Logit(nn.Module):
         return logits.squeeze(1)
 
 
-def normalization(kind: str, channels: int, *, flat: bool = False) -> nn.Module:
+class FeatureCritic(nn.Module):
+    """A discriminator in two parts: samples to flat features, features to one logit.
+
+    Attributes:
+        features: ``[B, *judged_shape]`` -> ``[B, F]``, which feature matching compares.
+        logit: ``[B, F]`` -> ``[B]``.
+    """
+
+    features: nn.Module
+    logit: Logit
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Return the logits, ``[B]``, of samples ``[B, *judged_shape]``."""
+        logits: Tensor = self.logit(self.features(x))
+        return logits
+
+
+def normalization(player: PlayerSpec, channels: int, *, flat: bool = False) -> nn.Module:
     """Return the normalization that stands after a layer.
 
     Args:
-        kind: ``"batch"`` (arXiv:1502.03167), ``"layer"`` (arXiv:1607.06450, over channels and space of each sample,
-            so that gradient penalties stay per sample) or ``"none"``.
+        player: its ``norm`` is ``"batch"`` (arXiv:1502.03167), ``"layer"`` (arXiv:1607.06450, over channels and space of
+            each sample, so that gradient penalties stay per sample) or ``"none"``.
         channels: channels of the layer's output.
         flat: whether the output is ``[B, channels]`` and not ``[B, channels, H, W]``.
     """
-    if kind == "batch":
-        return nn.BatchNorm1d(channels) if flat else nn.BatchNorm2d(channels)
-    if kind == "layer":
+    if player.norm == "batch":
+        kind = nn.BatchNorm1d if flat else nn.BatchNorm2d
+        return kind(channels, momentum=player.momentum)
+    if player.norm == "layer":
         return nn.LayerNorm(channels) if flat else nn.GroupNorm(1, channels)
-    assert kind == "none", kind
+    assert player.norm == "none", player.norm
     return nn.Identity()
 
 

@@ -9,7 +9,7 @@ from typing import cast
 import torch
 from torch import Tensor, nn
 
-from sparring.networks.layers import Logit, Reshape, draw_weights, normalization
+from sparring.networks.layers import FeatureCritic, Logit, Reshape, draw_weights, normalization
 from sparring.networks.spec import NetworkSpec, PlayerSpec
 
 _HIDDEN_LAYERS = 3
@@ -19,7 +19,7 @@ def _hidden(inputs: int, player: PlayerSpec, activation: nn.Module) -> list[nn.M
     sizes = [inputs, *[player.width] * _HIDDEN_LAYERS]
     layers: list[nn.Module] = []
     for before, after in pairwise(sizes):
-        layers += [nn.Linear(before, after), normalization(player.norm, after, flat=True), activation]
+        layers += [nn.Linear(before, after), normalization(player, after, flat=True), activation]
     return layers
 
 
@@ -42,16 +42,11 @@ class Generator(nn.Module):
         return cast("Tensor", self.layers(z))
 
 
-class Discriminator(nn.Module):
+class Discriminator(FeatureCritic):
     """Samples ``[B, *shape]`` to logits ``[B]``."""
 
     def __init__(self, spec: NetworkSpec, randomness: torch.Generator) -> None:
         super().__init__()
-        self.layers = nn.Sequential(
-            nn.Flatten(), *_hidden(math.prod(spec.shape), spec.d, nn.LeakyReLU(0.2)), Logit(spec.d.width)
-        )
+        self.features = nn.Sequential(nn.Flatten(), *_hidden(math.prod(spec.judged_shape), spec.d, nn.LeakyReLU(0.2)))
+        self.logit = Logit(spec.d.width, spec.d)
         draw_weights(self, randomness, std=None)
-
-    def forward(self, x: Tensor) -> Tensor:
-        """Return the logits, ``[B]``, of samples ``[B, *shape]``."""
-        return cast("Tensor", self.layers(x))

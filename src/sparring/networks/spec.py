@@ -11,11 +11,21 @@ class PlayerSpec:
 
     Attributes:
         width: channels of the layer nearest to the image, or units of a hidden layer.
-        norm: ``"batch"``, ``"layer"`` or ``"none"``.
+        norm: ``"batch"``, ``"layer"``, ``"virtual"`` (G only) or ``"none"``.
+        momentum: weight of the new batch in batch norm's running averages (PyTorch's convention).
+        spectral: whether every weight is divided by its largest singular value (D only).
+        stddev_group: samples in a group of minibatch standard deviation, 0 without it (D only).
+        kernels: kernels of minibatch discrimination, 0 without it (D only).
+        kernel_dims: length of each kernel.
     """
 
     width: int
     norm: str
+    momentum: float = 0.1
+    spectral: bool = False
+    stddev_group: int = 0
+    kernels: int = 0
+    kernel_dims: int = 0
 
 
 @dataclass(frozen=True)
@@ -27,12 +37,21 @@ class NetworkSpec:
         latent_dim: length of z.
         g: the generator's size and normalization.
         d: the discriminator's size and normalization.
+        prior: what z is drawn from, ``"normal"`` or ``"uniform"``.
+        packing: samples that D judges at a time.
     """
 
     shape: tuple[int, ...]
     latent_dim: int
     g: PlayerSpec
     d: PlayerSpec
+    prior: str = "normal"
+    packing: int = 1
+
+    @property
+    def judged_shape(self) -> tuple[int, ...]:
+        """Shape of what D judges: one sample, or a pack of them joined along the first dimension."""
+        return (self.packing * self.shape[0], *self.shape[1:])
 
 
 def doublings(side: int) -> tuple[int, int] | None:
