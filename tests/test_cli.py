@@ -16,6 +16,7 @@ from sparring.losses import LOSSES
 from sparring.networks import NETWORKS
 from sparring.penalties import PENALTIES
 from sparring.presets import PRESETS
+from sparring.stabilizers import STABILIZERS
 
 QUICK = ["--steps", "6", "--threads", "1", "--eval-every", "3", "--eval-samples", "50", "--log-every", "1"]
 
@@ -89,6 +90,7 @@ def test_import_needs_no_torch_and_names_resolve() -> None:
     [
         ("losses", LOSSES),
         ("penalties", PENALTIES),
+        ("stabilizers", STABILIZERS),
         ("augmentations", AUGMENTATIONS),
         ("networks", NETWORKS),
         ("presets", PRESETS),

@@ -28,6 +28,7 @@ from sparring.networks import NETWORKS, refuse_unfit
 from sparring.penalties import PENALTIES
 from sparring.presets import PRESETS
 from sparring.session import plan_config
+from sparring.stabilizers import STABILIZERS
 
 ROOT = Path(__file__).parents[1]
 PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").glob("*.md"))]
@@ -250,7 +251,14 @@ def test_every_name_of_every_table_is_in_the_reference(site: Path) -> None:
     for table in (LOSSES, NETWORKS, PRESETS, METRICS, SOURCES):
         assert set(table) <= shown
     assert {f"{name}:weight" for name in PENALTIES} <= shown
-    for anchor in (*LOSSES, *PENALTIES, *AUGMENTATIONS, *NETWORKS, *(f"preset-{name}" for name in PRESETS)):
+    for anchor in (
+        *LOSSES,
+        *PENALTIES,
+        *STABILIZERS,
+        *AUGMENTATIONS,
+        *NETWORKS,
+        *(f"preset-{name}" for name in PRESETS),
+    ):
         assert f'id="{anchor}"' in reference, anchor
 
 
@@ -266,7 +274,7 @@ def test_flags_shown_for_a_preset_are_as_typed(site: Path) -> None:
 
 def test_every_flag_and_public_name_is_in_the_reference(site: Path) -> None:
     reference = (site / "reference.html").read_text()
-    for field in TrainConfig.model_fields.keys() - {"data", "preset", "g", "d"}:
+    for field in TrainConfig.model_fields.keys() - {"data", "preset", "g", "d", "burn_in"}:
         assert f'<span class="pre">--{field.replace("_", "-")}</span>' in reference, field
     for flag in ("--g.ema-half-life", "--d.weight-clip"):
         assert f'<span class="pre">{flag}</span>' in reference

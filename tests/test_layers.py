@@ -22,7 +22,7 @@ FLOORS: list[set[str]] = [
     {"generator", "report", "tensorboard"},
     {"trainer"},
     {"session"},
-    {"summary"},
+    {"summary", "benchmarks", "experiments"},
     {"cli"},
 ]
 FLOOR = {name: level for level, names in enumerate(FLOORS) for name in names}

@@ -310,3 +310,113 @@ def test_two_trainers_cannot_share_a_run(tmp_path: Path) -> None:
         sparring.train("ring", steps=3, threads=1, eval_every=0, out=tmp_path)
     lock.release()
     assert sparring.train("ring", steps=3, threads=1, eval_every=0, out=tmp_path).finished
+
+
+# Accumulation, clipping, periods, stopping.
+
+
+@pytest.mark.parametrize("penalty", [(), ("r1:0.5", "r2:0.5")])
+def test_accumulated_gradients_are_those_of_the_whole_batch(penalty: tuple[str, ...], tmp_path: Path) -> None:
+    def gradient(name: str, **settings: int) -> Tensor:
+        trainer = trainer_for(tmp_path / name, "ring", penalty=penalty, **settings)
+        trainer._step()
+        return torch.cat([parameter.grad.flatten() for parameter in trainer.players["D"].parameters])
+
+    torch.testing.assert_close(gradient("whole"), gradient("pieces", accumulate=4), rtol=1e-4, atol=1e-6)
+
+
+def test_a_long_gradient_is_scaled_to_the_limit_and_a_short_one_is_left(tmp_path: Path) -> None:
+    def gradient(name: str, **settings: float) -> Tensor:
+        trainer = trainer_for(tmp_path / name, "ring", d=settings)
+        trainer._step()
+        return torch.cat([parameter.grad.flatten() for parameter in trainer.players["D"].parameters])
+
+    free = gradient("free")
+    clipped = gradient("clipped", clip_grad=float(free.norm()) / 4)
+    torch.testing.assert_close(clipped, free / 4)
+    assert torch.equal(gradient("wide", clip_grad=float(free.norm()) * 4), free)
+
+
+def test_alternating_periods_play_D_first_and_then_G_alone(tmp_path: Path) -> None:
+    trainer = trainer_for(tmp_path, "ring", alternate=3, d={"steps": 2}, steps=6)
+    played = []
+    original = trainer._play
+    trainer._play = lambda turn, batch: played.append(turn.player) or original(turn, batch)  # type: ignore[method-assign]
+    trainer.train()
+    assert played == [*"DDDDDDGGG", *"DDDDDDGGG"]
+
+
+def test_alternating_periods_see_the_same_batches_in_another_order(tmp_path: Path) -> None:
+    def batches(name: str, period: int) -> list[Tensor]:
+        trainer = trainer_for(tmp_path / name, "ring", alternate=period, steps=4)
+        seen: list[Tensor] = []
+        original = trainer._play
+
+        def play(turn: Turn, batch: Batch) -> None:
+            seen.extend([batch.x_real] if turn.player == "D" else [])
+            original(turn, batch)
+
+        trainer._play = play  # type: ignore[method-assign]
+        trainer.train()
+        return seen
+
+    for a, b in zip(batches("a", 1), batches("b", 4), strict=True):
+        assert torch.equal(a, b)
+
+
+def test_burn_in_moves_rate_and_beta2(tmp_path: Path) -> None:
+    burn = {"share": 0.5, "lr": 4.0, "beta2": 0.9}
+    trainer = trainer_for(tmp_path, "ring", burn_in=burn, g={"lr": 1.0, "betas": (0.0, 0.99)}, steps=8)
+    seen = []
+    for step in range(0, 8, 2):
+        trainer.progress.step = step
+        trainer._set_schedules()
+        group = trainer.players["G"].optimizer.param_groups[0]
+        seen.append((group["lr"], group["betas"][1]))
+    assert [rate for rate, _ in seen] == pytest.approx([4, 2.5, 1, 1])
+    assert [beta for _, beta in seen] == pytest.approx([0.9, 0.945, 0.99, 0.99])
+
+
+def test_burn_in_scales_the_penalty(tmp_path: Path) -> None:
+    settings = {"penalty": ("r1:1",), "log_every": 1, "steps": 4, "g": {"lr": 1e-9}, "d": {"lr": 1e-9}}
+    plain = trainer_for(tmp_path / "a", "ring", **settings)
+    burnt = trainer_for(tmp_path / "b", "ring", burn_in={"share": 0.5, "penalty": 10.0}, **settings)
+    plain.train()
+    burnt.train()
+    logged = zip(burnt.run.events("log"), plain.run.events("log"), strict=True)
+    assert [b["D/r1"] / p["D/r1"] for b, p in logged] == pytest.approx([10, 5.5, 1, 1], rel=1e-4)
+
+
+def test_patience_stops_the_run_and_the_same_command_does_not_go_on(tmp_path: Path) -> None:
+    settings = {"steps": 60, "eval_every": 4, "eval_samples": 50, "patience": 2, "batch_size": 4, "threads": 1}
+    settings["g"] = {"lr": 1e-12}  # nothing improves after the first evaluation but by chance
+    run = sparring.train("ring", out=tmp_path, **settings)
+    evaluations = run.directory.events("eval")
+    best = min(range(len(evaluations)), key=lambda index: evaluations[index]["mode_gap"])
+    assert run.finished
+    assert len(evaluations) == best + 3
+    again = sparring.train("ring", out=tmp_path, **settings)
+    assert again.path == run.path
+    assert again.directory.events("eval") == evaluations
+    longer = sparring.train("ring", out=tmp_path, **settings | {"patience": 0})
+    assert longer.path == run.path
+    assert longer.directory.checkpoints()[-1].name == "00000060"
+
+
+def test_equilibrium_counts_rows_in_a_row(tmp_path: Path) -> None:
+    trainer = trainer_for(tmp_path, "ring", equilibrium=2, log_every=1)
+    for accuracy in (0.5, 0.8, 0.47, 0.54):
+        trainer.gauges.read()
+        trainer.gauges.add("D/accuracy", torch.tensor(accuracy))
+        assert trainer.why_stopped is None
+        trainer._log_row()
+    assert trainer.why_stopped is not None
+    assert "near ½ for 2 rows" in trainer.why_stopped
+
+
+def test_a_loss_of_0_is_no_reason_to_stop(tmp_path: Path) -> None:
+    trainer = trainer_for(tmp_path, "ring", equilibrium=1, patience=1, eval_every=1, log_every=1)
+    trainer.gauges.add("D/loss", torch.tensor(0.0))
+    trainer.gauges.add("D/accuracy", torch.tensor(1.0))
+    trainer._log_row()
+    assert trainer.why_stopped is None

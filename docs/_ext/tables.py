@@ -27,6 +27,7 @@ from sparring.metrics.features import EXTRACTORS
 from sparring.networks import NETWORKS
 from sparring.penalties import PENALTIES
 from sparring.presets import PRESETS
+from sparring.stabilizers import STABILIZERS
 
 _MARK = re.compile(r"^<!-- generated: ([\w-]+) -->$", re.MULTILINE)
 _HELP_WIDTH = 92
@@ -63,6 +64,15 @@ def penalties() -> str:
         facts = ["bounds D’s slope, as the wasserstein loss needs"] if row.bounds_slope else []
         facts += ["not with batch normalization in D"] if row.per_sample_gradient else []
         parts.append(_entry(name, row, "; ".join(facts)))
+    return "\n".join(parts)
+
+
+def stabilizers() -> str:
+    rows = [(f"`{row.usage}`", row.summary) for row in STABILIZERS.values()]
+    parts = [table(("`--stabilizer`, with its defaults", "what"), rows)]
+    for name, row in STABILIZERS.items():
+        takes = [f"{s.name} {s.least:g} … {s.most:g}{', whole' if s.whole else ''}" for s in row.settings]
+        parts.append(_entry(name, row, "takes " + "; ".join(takes) if takes else ""))
     return "\n".join(parts)
 
 
@@ -173,7 +183,7 @@ def commands() -> str:
 
 
 _TABLE_OF = {"LOSSES": "losses", "PENALTIES": "penalties", "NETWORKS": "networks", "PRESETS": "presets"}
-_TABLE_OF |= {"METRICS": "metrics", "AUGMENTATIONS": "augmentations"}
+_TABLE_OF |= {"STABILIZERS": "stabilizers", "METRICS": "metrics", "AUGMENTATIONS": "augmentations"}
 
 
 def api() -> str:
@@ -198,6 +208,7 @@ def api() -> str:
 GENERATED: dict[str, Callable[[], str]] = {
     "losses": losses,
     "penalties": penalties,
+    "stabilizers": stabilizers,
     "augmentations": augmentations,
     "networks": networks,
     "presets": presets,

@@ -36,6 +36,7 @@ if TYPE_CHECKING:
     from sparring.session import Run as Run
     from sparring.session import load as load
     from sparring.session import train as train
+    from sparring.stabilizers import STABILIZERS as STABILIZERS
 
 _HOME = {
     "AUGMENTATIONS": "sparring.augment",
@@ -56,6 +57,7 @@ _HOME = {
     "Run": "sparring.session",
     "load": "sparring.session",
     "train": "sparring.session",
+    "STABILIZERS": "sparring.stabilizers",
 }
 
 __all__ = ["__version__", *sorted(_HOME)]

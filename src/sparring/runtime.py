@@ -43,7 +43,7 @@ class Runtime:
         """
         device = pick_device(config.device)
         precision, why = _pick_precision(config.precision, device, config.network)
-        threads = config.threads or _cores()
+        threads = config.threads or cores()
         torch.set_num_threads(threads)
         torch.set_flush_denormal(True)
         return cls(device, precision, threads, f"{device}, {precision} ({why}), {threads} threads")
@@ -74,7 +74,7 @@ class Runtime:
         }
 
 
-def _cores() -> int:
+def cores() -> int:
     """Return the cores that this process may use, which in a container are fewer than the machine's."""
     return len(os.sched_getaffinity(0)) if sys.platform == "linux" else os.cpu_count() or 1
 

@@ -23,7 +23,7 @@ app.command("sparring.cli.sample:sample", name="sample", help="Draw samples from
 app.command(
     "sparring.cli.tables:list_table",
     name="list",
-    help="List losses, penalties, augmentations, networks, presets, data or metrics.",
+    help="List losses, penalties, stabilizers, augmentations, networks, presets, data or metrics.",
 )
 app.command(
     "sparring.cli.tables:explain", name="explain", help="Explain a name: formula, paper, when to use it, what to watch."
@@ -32,6 +32,7 @@ app.command(
     "sparring.cli.info:info", name="info", help="Show both players side by side: layers, shapes, parameters, FLOPs."
 )
 app.command("sparring.cli.report:report", name="report", help="Write a run's report again.")
+app.command("sparring.cli.bench:bench", name="bench", help="Compare recipes under locked protocols.")
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

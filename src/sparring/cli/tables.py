@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
     from sparring.presets import Preset
 
-TableName = Literal["losses", "penalties", "augmentations", "networks", "presets", "metrics", "data"]
+TableName = Literal["losses", "penalties", "stabilizers", "augmentations", "networks", "presets", "metrics", "data"]
 
 
 def _load(table: TableName) -> Mapping[str, Any]:
@@ -27,6 +27,10 @@ def _load(table: TableName) -> Mapping[str, Any]:
             from sparring.penalties import PENALTIES
 
             return PENALTIES
+        case "stabilizers":
+            from sparring.stabilizers import STABILIZERS
+
+            return STABILIZERS
         case "augmentations":
             from sparring.augment import AUGMENTATIONS
 
@@ -52,6 +56,7 @@ def _load(table: TableName) -> Mapping[str, Any]:
 _SINGULAR: dict[TableName, str] = {
     "losses": "loss",
     "penalties": "penalty",
+    "stabilizers": "stabilizer",
     "augmentations": "augmentation",
     "networks": "network",
     "presets": "preset",
@@ -66,7 +71,7 @@ def list_table(table: TableName, /) -> int:
     """List the names that a flag takes.
 
     Args:
-        table: losses, penalties, augmentations, networks, presets, metrics or data.
+        table: losses, penalties, stabilizers, augmentations, networks, presets, metrics or data.
     """
     from rich.console import Console
     from rich.table import Table
@@ -100,6 +105,8 @@ def explain(name: str, /) -> int:
         for attribute in _EXPLAINED:
             if attribute in present:
                 console.print(f"{attribute:8} {getattr(row, attribute)}", markup=False)
+        if table == "stabilizers":
+            console.print(f"command  sparring train digits --stabilizer {row.usage}", markup=False)
         if table == "presets":
             _explain_preset(console, row)
     return 0

@@ -1,0 +1,96 @@
+"""``sparring bench``."""
+
+from __future__ import annotations
+
+import json
+import math
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Literal
+
+from cyclopts import App, Parameter
+
+if TYPE_CHECKING:
+    from rich.table import Table
+
+    from sparring.benchmarks import Result, Row
+
+bench = App(name="bench", help="Compare recipes under locked protocols.")
+
+
+@bench.command
+def modes(
+    *,
+    data: Literal["ring", "grid", "stacked-mnist"] = "ring",
+    presets: Annotated[list[str] | None, Parameter(consume_multiple=True)] = None,
+    seeds: int = 10,
+    steps: int | None = None,
+    jobs: int | None = None,
+    data_root: Path | None = None,
+    out: Path = Path("bench-runs"),
+    json_file: Path | None = None,
+) -> int:
+    """Count the modes that each recipe finds (PacGAN's protocol, arXiv:1712.04086), over several seeds.
+
+    A run that is already there is not repeated, so an interrupted benchmark goes on with the same command.
+
+    Args:
+        data: What to learn: 8 or 25 Gaussians in the plane, or 1000 triples of digits.
+        presets: Recipes to compare, one or several: any preset or baseline; sparring's own and all baselines if left out.
+        seeds: Runs of each recipe.
+        steps: Length of every run in turns of G; the protocol's own if left out.
+        jobs: Runs at a time, one thread each; as many as there are cores if left out.
+        data_root: Folder that holds data sets already downloaded.
+        out: Folder of all runs.
+        json_file: Where to write every number, with protocol, settings and machine.
+    """
+    from rich.console import Console
+
+    from sparring import benchmarks
+
+    console = Console(highlight=False)
+    names = presets or benchmarks.recipe_names(data)
+    results = benchmarks.run_modes(
+        data, names, seeds, out, steps, jobs, data_root, tell=lambda result: console.print(_line(result))
+    )
+    console.print(_table(data, benchmarks.rows(results)))
+    for protocol in sorted({result.protocol for result in results}):
+        console.print(f"protocol {protocol}", markup=False, soft_wrap=True)
+    if json_file is not None:
+        command = _command(data, presets, seeds, steps)
+        json_file.parent.mkdir(parents=True, exist_ok=True)
+        json_file.write_text(json.dumps(benchmarks.as_json(data, command, results), indent=1) + "\n")
+    return 0
+
+
+def _command(data: str, presets: list[str] | None, seeds: int, steps: int | None) -> str:
+    words = ["sparring bench modes", f"--data {data}", *(f"--presets {name}" for name in presets or ())]
+    return " ".join([*words, f"--seeds {seeds}", *([f"--steps {steps}"] if steps else [])])
+
+
+def _line(result: Result) -> str:
+    shown = "  ".join(f"{name} {value:.4g}" for name, value in result.values.items())
+    return f"{result.recipe} seed {result.seed}: {shown}  ({result.steps} steps, {result.seconds:.0f} s)"
+
+
+def _table(data: str, rows: list[Row]) -> Table:
+    from rich.table import Table
+
+    from sparring.benchmarks import PROTOCOLS
+
+    protocol = PROTOCOLS[data]
+    with_quality = "high_quality" in rows[0].means
+    table = Table(title=f"{data}: mean ± standard error", box=None, pad_edge=False)
+    quality = ["high quality"] if with_quality else []
+    for title in ("recipe", f"modes of {protocol.modes}", "all found", *quality, "reverse KL", "s/run", "published"):
+        table.add_column(title, justify="left" if title in ("recipe", "published") else "right")
+    for row in rows:
+        cells = [row.recipe, _cell(row, "modes", 1, 1), f"{row.complete}/{row.seeds}"]
+        cells += [_cell(row, "high_quality", 100, 1) + " %"] if with_quality else []
+        cells += [_cell(row, "reverse_kl", 1, 4), f"{row.seconds:.0f}", protocol.published.get(row.recipe, "")]
+        table.add_row(*cells)
+    return table
+
+
+def _cell(row: Row, metric: str, unit: float, digits: int) -> str:
+    mean, error = row.means[metric] * unit, row.errors[metric] * unit
+    return f"{mean:.{digits}f}" + ("" if math.isnan(error) else f" ± {error:.{digits}f}")
