@@ -21,7 +21,7 @@ BASE = PRESETS["dcgan"].config("digits")
 WRONG = [
     ({"loss": "hing"}, "--loss hing: unknown name 'hing'; did you mean 'hinge'?"),
     ({"network": "resnet"}, "--network resnet: unknown name 'resnet'"),
-    ({"penalty": ("r3:1",)}, "--penalty r3:1: unknown name 'r3'; choose one of: r1, r2, wgan-gp"),
+    ({"penalty": ("r3:1",)}, "--penalty r3:1: unknown name 'r3'; choose one of: consistency, dragan, r1, r2, wgan-gp"),
     ({"penalty": ("r1",)}, "'r1' needs a positive weight after a colon, as in r1:0.1"),
     ({"penalty": ("r1:-1",)}, "needs a positive weight"),
     ({"penalty": ("r1:nan",)}, "needs a positive weight"),
@@ -61,7 +61,14 @@ def test_wrong_settings(overrides: dict[str, Any], words: str) -> None:
 
 @pytest.mark.parametrize("preset", PRESETS.values(), ids=PRESETS)
 def test_presets_are_complete_and_fit_their_data(preset: Preset) -> None:
-    shapes = {"ring": (2,), "grid": (2,), "digits": (1, 28, 28), "mnist": (1, 28, 28), "fashion-mnist": (1, 28, 28)}
+    shapes = {
+        "stacked-mnist": (3, 28, 28),
+        "ring": (2,),
+        "grid": (2,),
+        "digits": (1, 28, 28),
+        "mnist": (1, 28, 28),
+        "fashion-mnist": (1, 28, 28),
+    }
     for data in preset.suits or ("ring" if preset.name == "minimax" else "digits",):
         config = preset.config(data)
         assert config.preset == preset.name

@@ -32,7 +32,8 @@ from sparring.stabilizers import STABILIZERS
 
 ROOT = Path(__file__).parents[1]
 PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").glob("*.md"))]
-SHAPES = dict.fromkeys(("digits", "mnist", "fashion-mnist"), (1, 28, 28)) | {"ring": (2,), "grid": (2,)}
+SHAPES: dict[str, tuple[int, ...]] = dict.fromkeys(("digits", "mnist", "fashion-mnist"), (1, 28, 28))
+SHAPES |= {"stacked-mnist": (3, 28, 28), "ring": (2,), "grid": (2,)}
 
 #: Every id of the lectures: section letter and how many there are.
 LECTURE_IDS = [

@@ -4,11 +4,15 @@ from __future__ import annotations
 
 import pytest
 import torch
-from torch import nn
+from torch import Tensor, nn
+from torch.autograd import gradcheck, gradgradcheck
+from torch.testing import assert_close
 
 from sparring.errors import UsageError
 from sparring.networks import NETWORKS, NetworkSpec, PlayerSpec, build_players
+from sparring.networks.maxout import Maxout
 from sparring.networks.spec import doublings
+from sparring.networks.virtual import VirtualBatchNorm
 from sparring.summary import summarize
 
 SHAPES = [(2,), (1, 28, 28), (3, 32, 32), (3, 64, 64), (1, 96, 96)]
@@ -126,8 +130,85 @@ def test_normalization_is_what_was_asked(name: str) -> None:
     for norm, kind in (("batch", nn.modules.batchnorm._BatchNorm), ("layer", nn.GroupNorm | nn.LayerNorm)):
         for player in build_players(name, spec((1, 28, 28), norm=norm), source()):
             assert any(isinstance(module, kind) for module in player.modules())
+    G, _ = build_players(name, NetworkSpec((1, 28, 28), 4, PlayerSpec(8, "virtual"), PlayerSpec(8, "none")), source())
+    assert any(isinstance(module, VirtualBatchNorm) for module in G.modules())
     for player in build_players(name, spec((1, 28, 28), norm="none"), source()):
         assert not any(
-            isinstance(module, nn.modules.batchnorm._BatchNorm | nn.GroupNorm | nn.LayerNorm)
+            isinstance(module, nn.modules.batchnorm._BatchNorm | nn.GroupNorm | nn.LayerNorm | VirtualBatchNorm)
             for module in player.modules()
         )
+
+
+# Maxout.
+
+
+def test_a_maxout_unit_is_the_largest_of_its_own_pieces() -> None:
+    x = torch.tensor([[1.0, 5.0, -2.0, -3.0, 0.0, -1.0]])
+    assert torch.equal(Maxout(3)(x), torch.tensor([[5.0, 0.0]]))
+    x.requires_grad_()
+    (slope,) = torch.autograd.grad((Maxout(3)(x) * torch.tensor([2.0, 3.0])).sum(), x)
+    assert torch.equal(slope, torch.tensor([[0.0, 2.0, 0.0, 0.0, 3.0, 0.0]]))
+
+
+def test_of_equal_pieces_one_gets_the_gradient() -> None:
+    x = torch.zeros(1, 5, requires_grad=True)
+    (slope,) = torch.autograd.grad(Maxout(5)(x).sum(), x)
+    assert_close(slope.sum(), torch.tensor(1.0))
+
+
+def test_maxout_differentiates_twice() -> None:
+    """In cubes of the units, so that the second derivative is not 0."""
+    x = torch.randn(4, 10, generator=source(), dtype=torch.float64, requires_grad=True)
+
+    def cubes(x: Tensor) -> Tensor:
+        return Maxout(5)(x) ** 3
+
+    assert gradcheck(cubes, (x,))
+    assert gradgradcheck(cubes, (x,))
+
+
+def test_r1_of_the_maxout_critic_is_exact() -> None:
+    """Between its kinks D is linear: the slope at x, by hand from the pieces that win there."""
+    given = NetworkSpec((2,), 2, PlayerSpec(4, "none"), PlayerSpec(3, "none"))
+    D = build_players("maxout", given, source())[1].double()
+    x = torch.randn(6, 2, generator=source(1), dtype=torch.float64, requires_grad=True)
+    (slope,) = torch.autograd.grad(D(x).sum(), x, create_graph=True)
+    linear = [module for module in D.modules() if isinstance(module, nn.Linear)]
+    expected, weights = [], [layer.weight.detach() for layer in linear]
+    for point in x.detach():
+        h, jacobian = point, torch.eye(2, dtype=torch.float64)
+        for layer in linear[:-1]:
+            pieces = layer(h).detach().view(3, 5)
+            winners = torch.arange(3) * 5 + pieces.argmax(1)
+            h, jacobian = pieces.amax(1), layer.weight.detach()[winners] @ jacobian
+        expected.append((weights[-1] @ jacobian)[0])
+    assert_close(slope, torch.stack(expected))
+    by_weight = torch.autograd.grad(slope.square().sum() / 2, [layer.weight for layer in linear])
+    # R1 is of second degree in each weight matrix, so by Euler ⟨W, ∂R1/∂W⟩ = 2 R1
+    for layer, derivative in zip(linear, by_weight, strict=True):
+        assert_close((layer.weight * derivative).sum(), slope.square().sum())
+
+
+def test_maxout_players_are_those_of_the_papers_on_mode_collapse() -> None:
+    row = NETWORKS["maxout"]
+    given = NetworkSpec((2,), 2, PlayerSpec(row.g_width, "batch"), PlayerSpec(row.d_width, row.d_norm))
+    G, D = build_players("maxout", given, source())
+    sizes = [(module.in_features, module.out_features) for module in G.modules() if isinstance(module, nn.Linear)]
+    assert sizes == [(2, 400), (400, 400), (400, 400), (400, 400), (400, 2)]
+    assert sum(isinstance(module, nn.BatchNorm1d) for module in G.modules()) == 4
+    assert not any(isinstance(module, nn.Tanh) for module in G.modules())
+    rows = [(row.name, row.shape, row.parameters) for row in summarize(D, torch.zeros(1, 2))]
+    assert [row for row in rows if row[0] in ("Linear", "Maxout")] == [
+        ("Linear", (1000,), 2 * 1000 + 1000),
+        ("Maxout", (200,), 0),
+        ("Linear", (1000,), 200 * 1000 + 1000),
+        ("Maxout", (200,), 0),
+        ("Linear", (1000,), 200 * 1000 + 1000),
+        ("Maxout", (200,), 0),
+        ("Linear", (1,), 201),
+    ]
+
+
+def test_the_mlp_has_three_hidden_layers_as_ever() -> None:
+    for player in build_players("mlp", spec((2,)), source()):
+        assert sum(isinstance(module, nn.Linear) for module in player.modules()) == 4

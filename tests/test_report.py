@@ -312,6 +312,28 @@ def test_points_in_the_plane_have_modes_and_penalties_and_no_stages(tmp_path: Pa
     assert "Penalty: r1, weight 0.01" in page.text
 
 
+def test_stacked_digits_have_a_thousand_modes_and_a_histogram_of_ten_classes(tmp_path: Path) -> None:
+    run = make_run(tmp_path, "stacked-mnist", "dcgan")
+    protocol = "reverse_kl[digits-v1@0d86a89f n200 stacked-mnist/modes@5287f365 seed1 ema]"
+    found = {"reverse_kl": 2.5, "modes": 120.0, "epoch": 0.05, "histogram": [60] * 10, "protocol": protocol}
+    real = {"event": "floor", "step": 0, "reverse_kl": 1.8, "modes": 177.0, "protocol": protocol}
+    write(run.events_file, real, log(100), {"event": "eval", "step": 100, "images": 6400, **found})
+    checkpoint = run.checkpoint_dir(100)
+    checkpoint.mkdir()
+    state = {"total_steps": 300, "data_sha256": "feed" * 16, "shape": [3, 32, 32]}
+    (checkpoint / "manifest.json").write_text(json.dumps({"state": state}))
+    run.best_file.write_text("00000100\n")
+    draw(run, 100)
+    page = report_of(run)
+    heat = page.charts["classes"]["heat"]
+    assert heat["names"] == list("0123456789")
+    assert heat["shares"] == [[0.1]] * 10
+    assert "Classes over time" in page.text
+    assert "of 1,000; real data: 177" in page.text
+    assert "Which share of the channels of the generated samples falls to each class" in page.text
+    assert any((image.get("alt") or "").startswith("Grid of generated samples") for image in page.all("img"))
+
+
 def test_losses_are_compared_with_the_metric_over_the_run(tmp_path: Path) -> None:
     run = make_run(tmp_path)
     for step in range(10, 110, 10):

@@ -58,14 +58,20 @@ def load_optimizer_tensors(optimizer: torch.optim.Optimizer, tensors: Mapping[st
     Raises:
         CheckpointError: a moment's shape is not its parameter's.
     """
-    shapes = [parameter.shape for group in optimizer.param_groups for parameter in group["params"]]
+    parameters = [parameter for group in optimizer.param_groups for parameter in group["params"]]
     state: dict[int, dict[str, Tensor]] = {}
     for name, value in tensors.items():
         index, _, key = name.partition(".")
-        if not index.isdecimal() or int(index) >= len(shapes) or (value.dim() and value.shape != shapes[int(index)]):
+        if not index.isdecimal() or int(index) >= len(parameters) or not _is_state_of(value, parameters[int(index)]):
             raise CheckpointError(f"the checkpoint's optimizer state '{name}' fits no parameter of the network.")
-        state.setdefault(int(index), {})[key] = value
+        # Moments lie in memory like their parameters: the fused Adam reads both as they lie.
+        like = parameters[int(index)]
+        state.setdefault(int(index), {})[key] = torch.empty_like(like).copy_(value) if value.dim() else value
     optimizer.load_state_dict({"state": state, "param_groups": optimizer.state_dict()["param_groups"]})
+
+
+def _is_state_of(value: Tensor, parameter: Tensor) -> bool:
+    return value.dim() == 0 or value.shape == parameter.shape
 
 
 def check_fits(part: str, tensors: Mapping[str, Tensor], built: Mapping[str, Tensor]) -> None:

@@ -8,8 +8,6 @@ from torch import Tensor
 from sparring.config import PlayerConfig
 from sparring.turns import Descent
 
-_EPSILON = 1e-8  # torch's own, of Adam and of RMSprop
-
 
 def build_optimizer(parameters: list[Tensor], config: PlayerConfig) -> torch.optim.Optimizer:
     """Return a player's optimizer.
@@ -68,7 +66,7 @@ class _Adam:
 
     def __init__(self, optimizer: torch.optim.Optimizer) -> None:
         group = optimizer.param_groups[0]
-        self.lr, (self.beta1, self.beta2) = group["lr"], group["betas"]
+        self.lr, self.epsilon, (self.beta1, self.beta2) = group["lr"], group["eps"], group["betas"]
         self.m, self.v = _moments(optimizer, "exp_avg"), _moments(optimizer, "exp_avg_sq")
         steps = [float(state["step"]) for state in optimizer.state.values()]
         self.t = int(steps[0]) if steps else 0
@@ -79,7 +77,7 @@ class _Adam:
         self.v = [self.beta2 * v + (1 - self.beta2) * g * g for v, g in zip(self.v, gradients, strict=True)]
         rate, correction = self.lr / (1 - self.beta1**self.t), 1 - self.beta2**self.t
         return [
-            p - rate * m / (_root(v / correction) + _EPSILON)
+            p - rate * m / (_root(v / correction) + self.epsilon)
             for p, m, v in zip(parameters, self.m, self.v, strict=True)
         ]
 
@@ -89,14 +87,16 @@ class _RMSprop:
 
     def __init__(self, optimizer: torch.optim.Optimizer) -> None:
         group = optimizer.param_groups[0]
-        self.lr, self.alpha = group["lr"], group["alpha"]
+        self.lr, self.epsilon, self.alpha = group["lr"], group["eps"], group["alpha"]
         self.v = _moments(optimizer, "square_avg")
 
     def __call__(self, parameters: list[Tensor], gradients: list[Tensor]) -> list[Tensor]:
         self.v = [self.alpha * v + (1 - self.alpha) * g * g for v, g in zip(self.v, gradients, strict=True)]
-        return [p - self.lr * g / (_root(v) + _EPSILON) for p, g, v in zip(parameters, gradients, self.v, strict=True)]
+        return [
+            p - self.lr * g / (_root(v) + self.epsilon) for p, g, v in zip(parameters, gradients, self.v, strict=True)
+        ]
 
 
 def _root(v: Tensor) -> Tensor:
-    """Return √v; where v is 0 the derivative is taken as that at the smallest normal number, because it has none."""
+    """Return √v, with derivative 0 where v is below the smallest normal number: at 0 the root has none."""
     return v.clamp_min(torch.finfo(v.dtype).tiny).sqrt()

@@ -1,4 +1,4 @@
-"""Gradient penalties on D: each the paper's term at coefficient 1, one value per sample.
+"""Penalties on D: each the paper's term at coefficient 1, one value per sample.
 
 The weight in the config (``--penalty r1:0.1``) is the paper's coefficient. Every norm is taken per sample, over all of its
 pixels, never over the batch. To add a penalty, write its function and its row of `PENALTIES` here.
@@ -12,6 +12,7 @@ from functools import cached_property
 from typing import TYPE_CHECKING
 
 from sparring._lazy import LazyModule
+from sparring.augment import translation
 from sparring.tables import Method
 
 if TYPE_CHECKING:
@@ -123,10 +124,50 @@ def wgan_gp(judged: Judged) -> Tensor:
         ``[B]``, non-negative; 0 for a linear critic with a unit weight vector.
     """
     x_real, x_fake = judged.x_real.detach(), judged.x_fake.detach()
-    between = torch.lerp(x_real, x_fake, judged.draw(x_real)).requires_grad_()
-    squared = squared_gradient_norm(judged.critic(between), between)
+    return _slope_off_one(judged.critic, torch.lerp(x_real, x_fake, judged.draw(x_real)))
+
+
+def dragan(judged: Judged) -> Tensor:
+    """Return ``(‖∇ D(x̂)‖ - 1)²`` at random points x̂ near real samples (arXiv:1705.07215).
+
+    The paper writes x̂ = x + δ with Gaussian δ; its authors' code, which this follows, draws δ = ½ α s u: s the standard
+    deviation of all numbers of the real batch together, u ~ U(0, 1) anew for every pixel, α ~ U(0, 1) for every sample.
+
+    Args:
+        judged: the batch.
+
+    Returns:
+        ``[B]``, non-negative; 0 for a linear critic with a unit weight vector.
+    """
+    x_real = judged.x_real.detach()
+    reach = judged.draw(x_real)
+    u = torch.rand(x_real.shape, generator=judged.source, dtype=x_real.dtype).to(x_real.device)
+    return _slope_off_one(judged.critic, x_real + 0.5 * reach * x_real.std(correction=0) * u)
+
+
+def _slope_off_one(critic: Critic, x: Tensor) -> Tensor:
+    """Return ``(‖∇ D(x)‖ - 1)²``, ``[B]``."""
+    x = x.requires_grad_()
+    squared = squared_gradient_norm(critic(x), x)
     # The root of exactly 0 has no derivative; the smallest normal number keeps it finite and changes no other value.
     return (squared.clamp_min(torch.finfo(squared.dtype).tiny).sqrt() - 1.0).square()
+
+
+def consistency(judged: Judged) -> Tensor:
+    """Return ``(D(x) - D(T(x)))² + (D(G(z)) - D(T(G(z))))²``, T a random small shift (arXiv:2002.04724, alg. 1).
+
+    T is the augmentation `translation` with a draw for every sample (a pack is shifted as one image). The papers mirror the
+    images too; that is left out, because a mirrored letter or digit is another one. D's gradient flows through all four logits.
+
+    Args:
+        judged: the batch; images only, ``[B, C, H, W]``.
+
+    Returns:
+        ``[B]``, non-negative; 0 for a critic that shifts do not change.
+    """
+    real = judged.critic(translation(judged.x_real.detach(), judged.source))
+    fake = judged.critic(translation(judged.x_fake.detach(), judged.source))
+    return (judged.real_logits - real).square() + (judged.fake_logits - fake).square()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -138,12 +179,14 @@ class Penalty(Method):
         bounds_slope: whether it bounds D's slope, as the Wasserstein loss needs.
         per_sample_gradient: whether it is wrong when D mixes the samples of a batch (batch normalization).
         auto: whether its weight may be left to the rule from resolution and batch (``r1:auto``).
+        images_only: whether points in the plane cannot have it.
     """
 
     function: Callable[[Judged], Tensor]
     bounds_slope: bool = False
     per_sample_gradient: bool = False
     auto: bool = False
+    images_only: bool = False
 
 
 _MESCHEDER = "Mescheder et al. 2018, Which Training Methods for GANs do actually Converge?, arXiv:1801.04406"
@@ -181,6 +224,28 @@ PENALTIES: dict[str, Penalty] = {
             function=wgan_gp,
             bounds_slope=True,
             per_sample_gradient=True,
+        ),
+        Penalty(
+            name="dragan",
+            summary="Keeps D's slope at 1 near real samples.",
+            paper="Kodali et al. 2017, On Convergence and Stability of GANs, arXiv:1705.07215",
+            formula="(‖∇_x̂ D(x̂)‖ - 1)²,  x̂ = x + ½ α s u,  s = std(batch),  α ~ U(0, 1),  u ~ U(0, 1)^pixels",
+            when="With the non-saturating loss, weight 10, where D grows so sharp around the data that G learns nothing.",
+            watch="It holds the slope near the data only, so the wasserstein loss, which needs the bound at the fakes too, "
+            "is refused with it alone. Blurred samples call for a lower weight.",
+            function=dragan,
+            per_sample_gradient=True,
+        ),
+        Penalty(
+            name="consistency",
+            summary="Makes D say the same of an image and of its copy shifted by a few pixels (bCR).",
+            paper="Zhao et al. 2020, Improved Consistency Regularization for GANs, arXiv:2002.04724; "
+            "Zhang et al. 2019 (CR-GAN), arXiv:1910.12027",
+            formula="(D(x) - D(T(x)))² + (D(G(z)) - D(T(G(z))))²,  T = translation by up to s/8 pixels",
+            when="With few images, weight 10, alone or beside r1; unlike --augment it leaves what D learns from as it is.",
+            watch="Too high: D(x) and D(G(z)) stay together and samples blur. Mirroring, which the papers use too, is left out.",
+            function=consistency,
+            images_only=True,
         ),
     )
 }

@@ -19,6 +19,7 @@ from sparring.generator import Generator, stored_config
 from sparring.losses import LOSSES, Loss
 from sparring.metrics.judge import build_judge
 from sparring.networks import NETWORKS, Network, refuse_unfit
+from sparring.penalties import PENALTIES
 from sparring.presets import PRESETS, preset_for
 from sparring.report import write_report
 from sparring.runs import Event, RunDirectory, RunLock, create_run, run_directories, storage_error
@@ -197,6 +198,9 @@ def _plan(
     refuse_unfit(config.network, opened.shape)
     if config.augment and len(opened.shape) == 1:
         raise UsageError(f"--augment {config.augment[0]}: points cannot be augmented, only images; leave it out.")
+    shifting = [name for name in config.penalties if PENALTIES[name].images_only]
+    if shifting and len(opened.shape) == 1:
+        raise UsageError(f"--penalty {shifting[0]}: it shifts images, and points cannot be shifted; leave it out.")
     if str(resume) == "auto":
         for run in reversed(run_directories(out)):
             if _is_run_of(run, config):

@@ -23,6 +23,7 @@ _SHAPES: dict[str, tuple[int, ...]] = {
     "digits": (1, 28, 28),
     "mnist": (1, 28, 28),
     "fashion-mnist": (1, 28, 28),
+    "stacked-mnist": (3, 28, 28),
     "ring": (2,),
     "grid": (2,),
 }

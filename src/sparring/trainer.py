@@ -149,7 +149,9 @@ class Trainer:
         self.observers = observers
         self.total_steps = config.total_steps(len(data))
         G, D = build_players(config.network, config.network_spec(data.shape), randomness(config.seed, "weights"))
-        self.game = generation_game(G.to(runtime.device), D.to(runtime.device), config, data.shape)
+        for network in (G, D):
+            network.to(device=runtime.device, memory_format=self._layout)  # type: ignore[call-overload]
+        self.game = generation_game(G, D, config, data.shape)
         self.players = {"G": Player(G, config.g), "D": Player(D, config.d)}
         self.ema = Ema(G, config.g.ema_half_life)
         self.progress = Progress()
@@ -308,12 +310,17 @@ class Trainer:
 
     # What a turn is played with: every draw depends on the seed and its place in the run only.
 
+    @property
+    def _layout(self) -> torch.memory_format:
+        """How images and weights lie in memory: convolutions are faster with the channels last."""
+        return torch.channels_last if len(self.data.shape) == 3 else torch.preserve_format
+
     def _real_batch(self, number: int) -> tuple[Tensor, Tensor | None]:
         config = self.config
         indices = batch_indices(config.seed, number * config.batch_size, config.batch_size, len(self.data))
         x, y = self.data.batch(indices)
         device = self.runtime.device
-        return x.to(device), None if y is None else y.to(device)
+        return x.to(device, memory_format=self._layout), None if y is None else y.to(device)
 
     def _batch(self, real: tuple[Tensor, Tensor | None], index: int) -> Batch:
         config, step, device = self.config, self.progress.step, self.runtime.device

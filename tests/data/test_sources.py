@@ -27,7 +27,7 @@ def test_the_package_imports_nothing_heavy():
 
 
 def test_sources_are_keyed_by_their_names_and_say_what_they_are():
-    assert list(SOURCES) == ["digits", "mnist", "fashion-mnist", "ring", "grid"]
+    assert list(SOURCES) == ["digits", "mnist", "fashion-mnist", "stacked-mnist", "ring", "grid"]
     assert all(source.name == name and source.summary and source.licence for name, source in SOURCES.items())
 
 
@@ -116,7 +116,7 @@ def test_a_wrong_name_is_told_the_near_one():
         open_data("digts")
     assert str(caught.value) == (
         "data: 'digts' is neither a data set (did you mean 'digits'?) nor an existing folder or .zip; the data sets "
-        "are digits, mnist, fashion-mnist, ring, grid."
+        "are digits, mnist, fashion-mnist, stacked-mnist, ring, grid."
     )
 
 

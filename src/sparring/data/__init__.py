@@ -56,6 +56,12 @@ def _open_fashion_mnist(data_root: str | Path | None, seed: int) -> Data:
     return open_idx("fashion-mnist", data_root)
 
 
+def _open_stacked_mnist(data_root: str | Path | None, seed: int) -> Data:
+    from sparring.data.stacked import open_stacked
+
+    return open_stacked(data_root, seed)
+
+
 def _open_ring(data_root: str | Path | None, seed: int) -> Data:
     from sparring.data.synthetic import open_points, ring
 
@@ -78,6 +84,12 @@ SOURCES: dict[str, Source] = {
         ),
         Source("mnist", "MNIST, 70,000 handwritten digits, 28×28 grey", _MNIST_LICENCE, _open_mnist),
         Source("fashion-mnist", "70,000 pictures of clothes, 28×28 grey", "MIT, Zalando SE", _open_fashion_mnist),
+        Source(
+            "stacked-mnist",
+            "128,000 triples of MNIST digits, 28×28 RGB: 1000 modes",
+            _MNIST_LICENCE,
+            _open_stacked_mnist,
+        ),
         Source("ring", "points in the plane: 8 Gaussians on the unit circle", "Apache-2.0", _open_ring),
         Source("grid", "points in the plane: 25 Gaussians on a 5×5 grid", "Apache-2.0", _open_grid),
     )
@@ -104,7 +116,8 @@ def open_data(
             [N, C, H, W] or [N, H, W] in 0 … 255, float of the same shapes in [-1, 1], or float [N, 2] (points in
             the plane); or a map-style ``torch.utils.data.Dataset`` whose items are an image (PIL, tensor, array)
             or ``(image, label)``.
-        data_root: folder in which ``"mnist"`` and ``"fashion-mnist"`` are looked for first (``--data-root``).
+        data_root: folder in which ``"mnist"`` (for ``"stacked-mnist"``, too) and ``"fashion-mnist"`` are looked for first
+            (``--data-root``).
         resolution: side of the square images in pixels (``--resolution``). None keeps the images' size; a folder
             of images of several sizes, or not square, then gets 64.
         channels: 1 or 3 (``--channels``). None keeps the channels; a folder gets 1 if every image is grey, else 3.
@@ -112,7 +125,8 @@ def open_data(
             bars of the background, ``"stretch"`` changes the aspect. Only matters with a size to be made.
         background: colour on which transparent images are laid, a name or ``#rrggbb`` (``--background``).
         cache_dir: where decoded folders are kept; default SPARRING_CACHE, else the user's cache folder.
-        seed: fixes the points of ``"ring"`` and ``"grid"``; the other sources do not depend on it.
+        seed: fixes the points of ``"ring"`` and ``"grid"`` and the triples of ``"stacked-mnist"``; the other sources do
+            not depend on it.
 
     Returns:
         The data. Files that could not be used are listed in ``problems``, never fatal.

@@ -12,6 +12,7 @@ from PIL import Image
 
 from sparring.data.images import DEFAULT_SIDE, OddImageError, Plan, Wishes, flatten, to_array
 from sparring.data.records import Array, Data, fingerprint, make_data
+from sparring.data.stacked import JUDGE as OF_STACKS
 from sparring.errors import DataError, UsageError
 
 if TYPE_CHECKING:
@@ -223,7 +224,7 @@ def reshape(data: Data, wishes: Wishes) -> Data:
     It keeps its judge, which scales what it judges to its own size, and says so in its protocol.
 
     Raises:
-        UsageError: the data are points, or have neither 1 nor 3 channels.
+        UsageError: the data are points, have neither 1 nor 3 channels, or would lose a picture in each channel.
     """
     if wishes.resolution is None and wishes.channels is None:
         return data
@@ -236,6 +237,8 @@ def reshape(data: Data, wishes: Wishes) -> Data:
         return data
     if channels not in (1, 3):
         raise UsageError(f"--resolution, --channels: images of {channels} channels can only be used as they are.")
+    if data.judge == OF_STACKS and target[0] != channels:
+        raise UsageError(f"--channels: each channel of '{data.name}' is a digit of its own; leave the option out.")
     samples = _as_shape(data.samples, target, wishes)
     held_out = data.held_out and reshape(data.held_out, wishes)
     sha256 = fingerprint(samples, data.labels)
@@ -244,10 +247,12 @@ def reshape(data: Data, wishes: Wishes) -> Data:
 
 def _as_shape(samples: Array, target: tuple[int, int, int], wishes: Wishes) -> Array:
     channels, height, width = target
-    if samples.shape[2:] == (height, width):
-        return np.stack([_recoloured(image, channels) for image in samples])
+    same_size = samples.shape[2:] == (height, width)
     plan = Plan(height, channels, wishes.fit, wishes.background)
-    return np.stack([_resized(image, plan) for image in samples])
+    shaped = np.empty((len(samples), *target), np.uint8)  # filled in place: a list of parts would need twice the memory
+    for place, image in zip(shaped, samples, strict=True):
+        place[...] = _recoloured(image, channels) if same_size else _resized(image, plan)
+    return shaped
 
 
 def _as_image(image: Array) -> Image.Image:

@@ -48,12 +48,13 @@ class Data:
     """A data set in memory (or memory-mapped): what a run trains on.
 
     Attributes:
-        name: ``"digits"``, ``"mnist"``, ``"fashion-mnist"``, ``"ring"``, ``"grid"``, or the folder's name.
+        name: ``"digits"``, ``"mnist"``, ``"fashion-mnist"``, ``"stacked-mnist"``, ``"ring"``, ``"grid"``, or the folder's name.
         samples: uint8 [N, C, H, W] for images; float32 [N, 2] for points.
         labels: int64 [N] in 0 … num_classes - 1, or None.
         class_names: one name a class; empty when there are no labels.
         held_out: samples of the same kind that are never trained on, or None.
-        judge: name of the feature extractor that knows this data (``"digits-v1"``, ``"clothes-v1"``), or None.
+        judge: name of the feature extractor that knows this data (``"digits-v1"``, ``"clothes-v1"``), of the judge that
+            looks at each channel with one (``"stacked-digits-v1"``), or None.
         modes: the true modes of ``"ring"`` and ``"grid"``, else None.
         sha256: of shape, samples and labels: what the run really trained on.
         problems: files that were left out, each with its reason.

@@ -19,7 +19,7 @@ class Metric:
         summary: one line for people.
         paper: where it comes from, ``"arXiv:…"``, or None when it is sparring's own or folklore.
         better: which way is better.
-        needs: what the data must have: a feature extractor that knows it, or known modes.
+        needs: what the data must have: a feature extractor that knows it, or known modes: Gaussians, or triples of digits.
         unit: of the number.
     """
 
@@ -66,7 +66,7 @@ _ALL = (
     ),
     Metric(
         name="modes",
-        summary="number of modes with at least one sample within 3 sigma",
+        summary="number of modes with at least one sample: within 3 sigma of the mean, or showing the triple of digits",
         paper="arXiv:1712.04086",
         better="higher",
         needs="modes",
@@ -82,7 +82,7 @@ _ALL = (
     ),
     Metric(
         name="reverse_kl",
-        summary="KL(generated ‖ uniform) over the modes, each sample counted at its nearest mean",
+        summary="KL(generated ‖ uniform) over the modes, each sample counted at its nearest mean or its triple of digits",
         paper="arXiv:1712.04086",
         better="lower",
         needs="modes",

@@ -25,6 +25,12 @@ Sampler = Callable[[int, int], torch.Tensor]
 
 MAX_BATCH = 250
 
+STACKED: dict[str, str] = {"stacked-digits-v1": "digits-v1"}
+"""Judges of images with a picture in each channel, and the extractor that looks at every channel alone."""
+
+_STACK = 3  # pictures in a stack
+_STACK_BATCH = 128  # pictures classified at a time: the activations of 3 · 250 leave the cache and cost twice the time
+
 
 class _NotFiniteError(Exception):
     """A generated sample holds NaN or infinity."""
@@ -36,7 +42,8 @@ class Scores:
 
     Attributes:
         values: metric name (a key of ``METRICS``) to number; all NaN when the generator made something not finite.
-        histogram: samples per recognised class, or per mode; None when the values are NaN.
+        histogram: samples (of stacked digits, channels) per recognised class, or samples per mode; None when the values
+            are NaN.
         protocol: how it was measured, in one line; numbers with different lines must not be compared.
     """
 
@@ -50,8 +57,9 @@ class Judge(ABC):
     """Scores a generator on one data set, always in the same way.
 
     Attributes:
-        name: what it judges by: the extractor's name, or ``"modes"``.
-        primary: the value, lower is better, that the best checkpoint is chosen by: ``"fd"`` or ``"mode_gap"``.
+        name: what it judges by: the extractor's name, that of a row of `STACKED`, or ``"modes"``.
+        primary: the value, lower is better, that the best checkpoint is chosen by: ``"fd"``, ``"reverse_kl"`` or
+            ``"mode_gap"``.
         metrics: keys of the values it returns.
         protocol: of the primary value.
     """
@@ -112,6 +120,35 @@ class ImageJudge(Judge):
 
 
 @dataclass(frozen=True, eq=False)
+class StackedJudge(Judge):
+    """Judges stacks of three pictures by the K³ combinations of their classes, all equally likely.
+
+    Each channel counts as the class that the classifier finds most probable in it, with no threshold (PacGAN,
+    arXiv:1712.04086, section 4.2, after VEEGAN, arXiv:1705.07761). The reverse KL orders generators even while modes are
+    missing: covering m modes evenly costs ln(K³/m). It does not see whether the pictures are any good.
+
+    Of n samples over M modes even a perfect generator scores about (M - 1) / 2n: 0.019 for 26,000 over 1000.
+
+    Attributes:
+        net: the classifier of one channel.
+        classes: K.
+    """
+
+    net: Classifier
+    classes: int
+
+    def _measure(self, drawn: Iterator[torch.Tensor]) -> tuple[dict[str, float], tuple[int, ...]]:
+        per_channel = extract(self.net, _pictures(drawn)).labels.reshape(-1, _STACK)
+        numbers = per_channel @ self.classes ** np.arange(_STACK)[::-1]  # the first channel is the first digit
+        histogram = class_histogram(numbers, self.classes**_STACK)
+        values = {
+            "reverse_kl": class_kl(histogram, np.ones(len(histogram))),
+            "modes": float((histogram > 0).sum()),
+        }
+        return values, tuple(int(count) for count in class_histogram(per_channel, self.classes))
+
+
+@dataclass(frozen=True, eq=False)
 class PointJudge(Judge):
     """Judges points in the plane by the known modes of their mixture.
 
@@ -158,6 +195,8 @@ def build_judge(data: Data, n_samples: int, seed: int, weights: str = "ema") -> 
         raise UsageError(f"Scoring needs at least 2 generated samples, but {n_samples} were asked for; ask for more.")
     if data.modes is not None:
         return _point_judge(data, data.modes, n_samples, seed, weights)
+    if data.judge in STACKED:
+        return _stacked_judge(data, data.judge, n_samples, seed, weights)
     if data.judge is not None:
         return _image_judge(data, data.judge, n_samples, seed, weights)
     return None
@@ -227,6 +266,26 @@ def _image_judge(data: Data, name: str, n_samples: int, seed: int, weights: str)
     return ImageJudge(name, "fd", metrics, protocol, net, reference, _class_frequencies(data, extractor))
 
 
+def _stacked_judge(data: Data, name: str, n_samples: int, seed: int, weights: str) -> StackedJudge:
+    extractor = EXTRACTORS[STACKED[name]]
+    protocol = Protocol(
+        metric="reverse_kl",
+        version=1,
+        extractor=extractor.name,
+        weights_sha256=extractor.sha256[:SHORT_HASH],
+        resize=f"per-channel-{RESIZE}",
+        n_generated=n_samples,
+        n_reference=0,
+        reference=data.name,
+        split="modes",
+        data_sha256=data.sha256[:SHORT_HASH],
+        latent_seed=seed,
+        weights=weights,
+    )
+    net = load_extractor(extractor.name)
+    return StackedJudge(name, "reverse_kl", ("reverse_kl", "modes"), protocol, net, len(extractor.class_names))
+
+
 def _class_frequencies(data: Data, extractor: Extractor) -> npt.NDArray[np.float64]:
     """Return the training labels' frequencies ``[K]``, or uniform ones where there are no labels."""
     classes = len(extractor.class_names)
@@ -255,6 +314,16 @@ def _moments(found: Features) -> Moments:
 def _real(data: Data) -> Iterator[torch.Tensor]:
     for first in range(0, len(data), MAX_BATCH):
         yield data.batch(np.arange(first, min(first + MAX_BATCH, len(data))))[0]
+
+
+def _pictures(stacks: Iterator[torch.Tensor]) -> Iterator[torch.Tensor]:
+    """Yield the channels ``[B, 1, H, W]`` of stacks ``[N, 3, H, W]``, stack after stack."""
+    for x in stacks:
+        if x.ndim != 4 or x.shape[1] != _STACK:
+            raise UsageError(f"Stacked pictures: a batch of shape {tuple(x.shape)} cannot be read; give [B, 3, H, W].")
+        pictures = x.flatten(0, 1).unsqueeze(1)
+        for first in range(0, len(pictures), _STACK_BATCH):
+            yield pictures[first : first + _STACK_BATCH]
 
 
 def _drawn(sample: Sampler, count: int) -> Iterator[torch.Tensor]:

@@ -13,7 +13,7 @@ class Protocol:
     """Everything that changes a score although the generator stays the same.
 
     Attributes:
-        metric: name in ``METRICS``: ``"fd"``, ``"mode_gap"``.
+        metric: name in ``METRICS``: ``"fd"``, ``"reverse_kl"``, ``"mode_gap"``.
         version: of sparring's way to compute it; raised when the same samples would get another number.
         extractor: name in ``EXTRACTORS``, or None where no features are used.
         weights_sha256: first digits of the extractor's weights file, or None.
@@ -21,7 +21,7 @@ class Protocol:
         n_generated: number of generated samples.
         n_reference: number of real ones they are compared with, 0 where the modes are known.
         reference: name of the real data.
-        split: which part of it: ``"held-out"``, ``"train"``, or ``"modes"`` for a known mixture.
+        split: which part of it: ``"held-out"``, ``"train"``, or ``"modes"`` for known modes.
         data_sha256: first digits of that part's hash.
         latent_seed: seed of the generated set.
         weights: whose samples: ``"ema"``, ``"raw"``, or ``"real"`` for the floor.

@@ -29,6 +29,12 @@ def _build_mlp(spec: NetworkSpec, randomness: torch.Generator) -> Players:
     return mlp.Generator(spec, randomness), mlp.Discriminator(spec, randomness)
 
 
+def _build_maxout(spec: NetworkSpec, randomness: torch.Generator) -> Players:
+    from sparring.networks import maxout
+
+    return maxout.Generator(spec, randomness), maxout.Discriminator(spec, randomness)
+
+
 def _build_case_study(spec: NetworkSpec, randomness: torch.Generator) -> Players:
     from sparring.networks import case_study
 
@@ -100,6 +106,21 @@ NETWORKS: dict[str, Network] = {
             build=_build_mlp,
         ),
         Network(
+            name="maxout",
+            summary="Fully connected: four hidden layers in G, three of maxout units in D.",
+            paper="Goodfellow et al. 2013, Maxout Networks, arXiv:1302.4389; as in Srivastava et al. 2017, arXiv:1705.07761, "
+            "and Lin et al. 2018, arXiv:1712.04086",
+            formula="z → 400 → 400 → 400 → 400 → sample;  sample → 3 × max of 5 pieces, 200 units → logit",
+            when="To count modes on points as the papers on mode collapse do; they set --g.norm batch.",
+            watch="Modes found. D has five times the weights of an mlp of its width, so a step takes longer.",
+            g_width=400,
+            d_width=200,
+            g_norm="none",
+            d_norm="none",
+            unfit=_fits_anything,
+            build=_build_maxout,
+        ),
+        Network(
             name="case-study",
             summary="The lectures' MNIST case study, layer for layer (width 64).",
             paper="The lectures' case study; after Radford et al. 2015, arXiv:1511.06434",
@@ -146,7 +167,17 @@ def build_players(name: str, spec: NetworkSpec, randomness: torch.Generator) -> 
         UsageError: the network cannot make samples of this shape.
     """
     refuse_unfit(name, spec.shape)
-    return NETWORKS[name].build(spec, randomness)
+    assert spec.d.norm != "virtual", "D gets no reference batch"
+    G, D = NETWORKS[name].build(spec, randomness)
+    if spec.d.spectral:
+        from sparring.networks.spectral import normalize_spectra
+
+        normalize_spectra(D, randomness)
+    if spec.g.norm == "virtual":
+        from sparring.networks.virtual import with_reference
+
+        G = with_reference(G, spec, randomness)
+    return G, D
 
 
 def refuse_unfit(name: str, shape: tuple[int, ...]) -> None:

@@ -5,7 +5,9 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
+from sparring.networks.minibatch import MinibatchDiscrimination, MinibatchStddev
 from sparring.networks.spec import PlayerSpec
+from sparring.networks.virtual import VirtualBatchNorm
 
 
 class Reshape(nn.Module):
@@ -25,14 +27,37 @@ class Reshape(nn.Module):
 
 
 class Logit(nn.Module):
-    """The last layer of D: features ``[B, in_features]`` to one logit each, ``[B]``."""
+    """The last layer of D: features ``[B, in_features]`` to one logit each, ``[B]``.
+
+    Attributes:
+        of_batch: what it reads beside the features: views of the whole batch, ``[B, in_features] -> [B, out_features]``.
+        dense: the weights.
+    """
 
     def __init__(self, in_features: int, player: PlayerSpec) -> None:
         super().__init__()
-        self.dense = nn.Linear(in_features, 1)
+        views: list[MinibatchDiscrimination | MinibatchStddev] = []
+        if player.kernels:
+            views.append(MinibatchDiscrimination(in_features, player.kernels, player.kernel_dims))
+        if player.stddev_group:
+            views.append(MinibatchStddev(player.stddev_group))
+        self.in_features = in_features
+        self.of_batch = nn.ModuleList(views)
+        self.dense = nn.Linear(in_features + sum(view.out_features for view in views), 1)
+
+    @torch.no_grad()
+    def begin_with_features(self) -> None:
+        """Let what is read of the batch count for nothing at first.
+
+        Sums over a batch are large and hardly differ from sample to sample while the weights are random: they would add the
+        same large number to all logits. The authors of minibatch discrimination subtract their mean instead.
+        """
+        self.dense.weight[:, self.in_features :] = 0.0
 
     def forward(self, features: Tensor) -> Tensor:
         """Return the logits, ``[B]``, larger for more real."""
+        if len(self.of_batch):
+            features = torch.cat((features, *(view(features) for view in self.of_batch)), 1)
         logits: Tensor = self.dense(features)
         return logits.squeeze(1)
 
@@ -59,7 +84,8 @@ def normalization(player: PlayerSpec, channels: int, *, flat: bool = False) -> n
 
     Args:
         player: its ``norm`` is ``"batch"`` (arXiv:1502.03167), ``"layer"`` (arXiv:1607.06450, over channels and space of
-            each sample, so that gradient penalties stay per sample) or ``"none"``.
+            each sample, so that gradient penalties stay per sample), ``"virtual"`` (arXiv:1606.03498, for a generator
+            within `sparring.networks.virtual.WithReference`) or ``"none"``.
         channels: channels of the layer's output.
         flat: whether the output is ``[B, channels]`` and not ``[B, channels, H, W]``.
     """
@@ -68,6 +94,8 @@ def normalization(player: PlayerSpec, channels: int, *, flat: bool = False) -> n
         return kind(channels, momentum=player.momentum)
     if player.norm == "layer":
         return nn.LayerNorm(channels) if flat else nn.GroupNorm(1, channels)
+    if player.norm == "virtual":
+        return VirtualBatchNorm(channels)
     assert player.norm == "none", player.norm
     return nn.Identity()
 
@@ -82,6 +110,8 @@ def draw_weights(network: nn.Module, generator: torch.Generator, std: float | No
             leaky units of slope 0.2 (arXiv:1502.01852).
     """
     for module in network.modules():
+        if isinstance(module, MinibatchDiscrimination):
+            module.draw_weights(generator)
         if isinstance(module, nn.Linear | nn.Conv2d | nn.ConvTranspose2d):
             if std is None:
                 nn.init.kaiming_normal_(module.weight, a=0.2, generator=generator)
@@ -89,3 +119,6 @@ def draw_weights(network: nn.Module, generator: torch.Generator, std: float | No
                 nn.init.normal_(module.weight, 0.0, std, generator=generator)
             if module.bias is not None:
                 nn.init.zeros_(module.bias)
+    for module in network.modules():
+        if isinstance(module, Logit):
+            module.begin_with_features()

@@ -15,8 +15,8 @@ from sparring.networks.spec import NetworkSpec, PlayerSpec
 _HIDDEN_LAYERS = 3
 
 
-def _hidden(inputs: int, player: PlayerSpec, activation: nn.Module) -> list[nn.Module]:
-    sizes = [inputs, *[player.width] * _HIDDEN_LAYERS]
+def _hidden(inputs: int, player: PlayerSpec, activation: nn.Module, count: int = _HIDDEN_LAYERS) -> list[nn.Module]:
+    sizes = [inputs, *[player.width] * count]
     layers: list[nn.Module] = []
     for before, after in pairwise(sizes):
         layers += [nn.Linear(before, after), normalization(player, after, flat=True), activation]
@@ -26,11 +26,13 @@ def _hidden(inputs: int, player: PlayerSpec, activation: nn.Module) -> list[nn.M
 class Generator(nn.Module):
     """``z [B, latent_dim]`` to samples: images in [-1, 1] end in tanh, points end in a linear layer."""
 
+    hidden_layers = _HIDDEN_LAYERS
+
     def __init__(self, spec: NetworkSpec, randomness: torch.Generator) -> None:
         super().__init__()
         is_image = len(spec.shape) == 3
         self.layers = nn.Sequential(
-            *_hidden(spec.latent_dim, spec.g, nn.ReLU()),
+            *_hidden(spec.latent_dim, spec.g, nn.ReLU(), self.hidden_layers),
             nn.Linear(spec.g.width, math.prod(spec.shape)),
             nn.Tanh() if is_image else nn.Identity(),
             Reshape(*spec.shape),

@@ -370,9 +370,10 @@ def _class_chart(story: Story) -> Chart | None:
         "most": min(1.0, 3 * fair),
         "every": math.ceil(len(names) / 25),
     }
-    kind = "mode" if "modes" in story.metrics else "class"
+    kind = "mode" if story.in_plane else "class"
+    counted = "channels of the generated samples" if story.stacked else "generated samples"
     caption = (
-        f"Which share of the generated samples falls to each {kind}, from pale (none) to full colour (three times its "
+        f"Which share of the {counted} falls to each {kind}, from pale (none) to full colour (three times its "
         f"fair share of {wording.percent(fair)}, or more). Even rows are good. A pale row is a {kind} that G leaves out; "
         "one strong row and many pale ones are mode collapse."
     )

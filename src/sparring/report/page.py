@@ -121,9 +121,12 @@ def _score_tiles(story: Story) -> str:
     tiles = []
     for name in (name for name in story.metrics if name in story.best):
         value = wording.score(name, story.best[name])
-        count = len(story.class_names) if METRICS.get(name) and METRICS[name].unit in ("classes", "modes") else 0
+        count = story.mode_count if METRICS.get(name) and METRICS[name].unit in ("classes", "modes") else 0
         real = story.floor.get(name)
-        note = f"of {count}" if count else "" if real is None else f"real data: {wording.score(name, real)}"
+        notes = [f"of {count:,}"] if count else []
+        if real is not None and (not count or real < count):  # few real samples do not cover every mode, either
+            notes.append(f"real data: {wording.score(name, real)}")
+        note = "; ".join(notes)
         tiles.append(
             f"<li><b>{escape(value)}</b><span>{escape(wording.title(name))}</span><small>{escape(note)}</small></li>"
         )

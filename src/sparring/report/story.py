@@ -156,7 +156,7 @@ class Story:
     def class_names(self) -> list[str]:
         """Names of the classes, or modes, that the histograms count."""
         count = max((len(row.get("histogram") or ()) for row in self.evaluations), default=0)
-        if "modes" in self.metrics:
+        if self._has_centres:
             return [f"mode {index + 1}" for index in range(count)]
         names = _names_of_judge(str(self.evaluations[-1].get("protocol"))) if self.evaluations else ()
         return list(names) if len(names) == count else [f"class {index}" for index in range(count)]
@@ -164,7 +164,25 @@ class Story:
     @cached_property
     def in_plane(self) -> bool:
         """Whether the samples are points in the plane."""
-        return len(self.manifest.get("shape", (0, 0, 0))) == 1 or "modes" in self.metrics
+        return len(self.manifest.get("shape", (0, 0, 0))) == 1 or self._has_centres
+
+    @cached_property
+    def stacked(self) -> bool:
+        """Whether every channel of a sample is a picture of its own, so that the histograms count channels."""
+        return "modes" in self.metrics and not self._has_centres
+
+    @cached_property
+    def mode_count(self) -> int:
+        """How many modes, or classes, a perfect generator covers; 0 where it is not known."""
+        if not self.stacked:
+            return len(self.class_names)
+        channels: int = self.manifest.get("shape", (3,))[0]
+        return int(len(self.class_names) ** channels)
+
+    @cached_property
+    def _has_centres(self) -> bool:
+        """Whether the modes are Gaussians in the plane."""
+        return "mode_gap" in self.metrics
 
     @cached_property
     def machine(self) -> dict[str, str]:
