@@ -143,17 +143,21 @@ def test_normalization_is_what_was_asked(name: str) -> None:
 
 
 def test_a_maxout_unit_is_the_largest_of_its_own_pieces() -> None:
-    x = torch.tensor([[1.0, 5.0, -2.0, -3.0, 0.0, -1.0]])
+    x = torch.tensor([[1.0, -3.0, 5.0, 0.0, -2.0, -1.0]])  # piece by piece, two units each
     assert torch.equal(Maxout(3)(x), torch.tensor([[5.0, 0.0]]))
     x.requires_grad_()
     (slope,) = torch.autograd.grad((Maxout(3)(x) * torch.tensor([2.0, 3.0])).sum(), x)
-    assert torch.equal(slope, torch.tensor([[0.0, 2.0, 0.0, 0.0, 3.0, 0.0]]))
+    assert torch.equal(slope, torch.tensor([[0.0, 0.0, 2.0, 3.0, 0.0, 0.0]]))
 
 
-def test_of_equal_pieces_one_gets_the_gradient() -> None:
-    x = torch.zeros(1, 5, requires_grad=True)
-    (slope,) = torch.autograd.grad(Maxout(5)(x).sum(), x)
-    assert_close(slope.sum(), torch.tensor(1.0))
+def test_maxout_is_torchs_own_maximum_with_its_derivatives() -> None:
+    x = torch.randn(7, 15, generator=source(), dtype=torch.float64, requires_grad=True)
+    pieces = x.view(7, 5, 3)
+    ours, theirs = Maxout(5)(x), pieces.max(1).values
+    assert torch.equal(ours, theirs)
+    (a,), (b,) = (torch.autograd.grad((y**3).sum(), x, create_graph=True) for y in (ours, theirs))
+    assert torch.equal(a, b)
+    assert torch.equal(*(torch.autograd.grad(slope.square().sum(), x)[0] for slope in (a, b)))
 
 
 def test_maxout_differentiates_twice() -> None:
@@ -178,9 +182,9 @@ def test_r1_of_the_maxout_critic_is_exact() -> None:
     for point in x.detach():
         h, jacobian = point, torch.eye(2, dtype=torch.float64)
         for layer in linear[:-1]:
-            pieces = layer(h).detach().view(3, 5)
-            winners = torch.arange(3) * 5 + pieces.argmax(1)
-            h, jacobian = pieces.amax(1), layer.weight.detach()[winners] @ jacobian
+            pieces = layer(h).detach().view(5, 3)
+            winners = pieces.argmax(0) * 3 + torch.arange(3)
+            h, jacobian = pieces.amax(0), layer.weight.detach()[winners] @ jacobian
         expected.append((weights[-1] @ jacobian)[0])
     assert_close(slope, torch.stack(expected))
     by_weight = torch.autograd.grad(slope.square().sum() / 2, [layer.weight for layer in linear])

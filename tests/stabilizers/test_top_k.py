@@ -31,6 +31,11 @@ def test_k_falls_once_an_epoch_down_to_its_floor(epoch: float, k: int) -> None:
     assert k_at(epoch, 64) == k
 
 
+@pytest.mark.parametrize(("epoch", "k"), [(0.99, 64), (1, 32), (1.99, 32), (2, 16), (2.99, 16), (3, 8), (9, 8)])
+def test_within_an_epoch_k_stands(epoch: float, k: int) -> None:
+    assert k_at(epoch, 64, floor=0.125, gamma=0.5) == k
+
+
 @pytest.mark.parametrize(
     ("count", "floor", "gamma", "k"),
     [

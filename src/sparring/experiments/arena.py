@@ -10,7 +10,7 @@ import tempfile
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
@@ -24,6 +24,8 @@ from sparring.metrics.modes import HIGH_QUALITY_SIGMAS
 from sparring.runs import Event, RunDirectory, create_run
 from sparring.runtime import Runtime
 from sparring.trainer import EVALUATION_SEED, Trainer
+
+Points: TypeAlias = npt.NDArray[np.float64]
 
 _SIGMA = 0.05
 _POINTS = 20_000
@@ -56,11 +58,17 @@ class Played:
     """
 
     events: tuple[Event, ...]
-    points: npt.NDArray[np.float64]
+    points: Points
 
     def column(self, event: str, name: str) -> tuple[float, ...]:
         """Return one number of every event of a kind: ``column("log", "D/loss")``."""
         return tuple(float(row[name]) for row in self.events if row["event"] == event)
+
+    @property
+    def loss_of_D(self) -> tuple[float, ...]:
+        """D's adversarial loss at every row of the log, without its penalties."""
+        has_penalty = any("D/adversarial" in row for row in self.events)
+        return self.column("log", "D/adversarial" if has_penalty else "D/loss")
 
 
 @cache
@@ -97,11 +105,24 @@ def play(settings: dict[str, Any], seed: int, *, apart: bool = False) -> Played:
     return Played(tuple(events), points)
 
 
-def modes_found(points: npt.NDArray[np.float64]) -> int:
+def centres() -> Points:
+    """Return the means of the eight modes, ``[8, 2]``."""
+    return np.asarray(ring().centres, dtype=np.float64)
+
+
+def modes_found(points: Points) -> int:
     """Return how many of the eight modes are found by these samples ``[N, 2]``."""
-    modes = wide_ring().modes
-    assert modes is not None
-    distance = np.linalg.norm(points[:, None] - modes.centres[None], axis=2)
-    good = distance.min(axis=1) <= HIGH_QUALITY_SIGMAS * modes.sigma
-    hits = np.bincount(distance.argmin(axis=1)[good], minlength=len(modes.centres))
+    nearest, good = _nearest(points)
+    hits = np.bincount(nearest[good], minlength=len(centres()))
     return int((hits >= _FOUND * len(points)).sum())
+
+
+def share_on_modes(points: Points) -> float:
+    """Return the share of samples ``[N, 2]`` within 3 σ of a mode; real ones have 0.989."""
+    return float(_nearest(points)[1].mean())
+
+
+def _nearest(points: Points) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.bool_]]:
+    """Return which mode is nearest to each sample, and whether it lies within 3 σ of it, ``[N]`` both."""
+    distance = np.linalg.norm(points[:, None] - centres()[None], axis=2)
+    return distance.argmin(axis=1), distance.min(axis=1) <= HIGH_QUALITY_SIGMAS * _SIGMA

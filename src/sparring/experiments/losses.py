@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from statistics import correlation
 from typing import Any
 
 import numpy as np
 
+from sparring.config import merge
 from sparring.experiments.arena import Played, play
 from sparring.experiments.finding import Cell, Curve, Finding, Panel
 from sparring.theory import EQUILIBRIUM_VALUE
@@ -26,7 +28,138 @@ _GAMES: dict[str, dict[str, Any]] = {
 
 def rank_correlation(a: Sequence[float], b: Sequence[float]) -> float:
     """Return Spearman's ρ, -1 to 1: how far two series rise and fall together. There must be no ties."""
-    ranks = [np.argsort(np.argsort(series)) for series in (a, b)]
-    return float(np.corrcoef(*ranks)[0, 1])
+    ranks = [list(map(int, np.argsort(np.argsort(series)))) for series in (a, b)]
+    return correlation(ranks[0], ranks[1])
 
 
+def tracking(seed: int = 0, steps: int = 1000, every: int = 20) -> Finding:
+    """T8: rank correlation of the losses with the score of the samples, over a run and over its halves.
+
+    A loss that tracks quality falls when the score falls, in every game and at any time: all of its correlations are near 1.
+
+    Args:
+        seed: of the games.
+        steps: of each.
+        every: steps between two looks.
+    """
+    games = {name: play(_sized(game, steps, every), seed) for name, game in _GAMES.items()}
+    rows = tuple(row for name, game in games.items() for row in _correlations(name, game))
+    classic = [rho for row in rows if "classic" in str(row[0]) for rho in _numbers(row[2:5])]
+    critic = _numbers(rows[-1][2:5])
+    holds = min(classic) < 0.0 < max(classic)
+    return Finding(
+        "T8",
+        holds,
+        f"{'Holds' if holds else 'Does not hold'}: the rank correlations of the classic losses with the mode gap lie anywhere "
+        f"from {min(classic):.2f} to {max(classic):.2f}, by game and by half of the run, so neither the height of a loss nor its "
+        f"fall tells of quality. The Wasserstein critic's estimate has {critic[0]:.2f} over the run ({critic[1]:.2f} and "
+        f"{critic[2]:.2f} in its halves).",
+        ("game", "what is logged", "ρ, whole run", "first half", "second half", "first value", "last", "first gap", "last gap"),
+        rows,
+        tuple(_beside_the_score(name, game) for name, game in games.items()),
+    )  # fmt: skip
+
+
+def _sized(game: dict[str, Any], steps: int, every: int) -> dict[str, Any]:
+    return merge(_SIZE, game) | {"steps": steps, "log_every": every, "eval_every": every}
+
+
+def _numbers(cells: tuple[Cell, ...]) -> list[float]:
+    return [float(cell) for cell in cells if isinstance(cell, float)]
+
+
+def _looked_at(name: str, game: Played) -> dict[str, tuple[float, ...]]:
+    """Return what a user would look at: both losses, or minus the critic's, which estimates the distance W₁."""
+    if name == "Wasserstein":
+        return {"critic's estimate": tuple(-value for value in game.loss_of_D)}
+    return {"D's loss": game.loss_of_D, "G's loss": game.column("log", "G/loss")}
+
+
+def _correlations(name: str, game: Played) -> tuple[tuple[Cell, ...], ...]:
+    """Return a row for every loss of a game."""
+    gap = game.column("eval", "mode_gap")
+    half = len(gap) // 2
+    rows: list[tuple[Cell, ...]] = []
+    for words, loss in _looked_at(name, game).items():
+        pairs = ((loss, gap), (loss[:half], gap[:half]), (loss[half:], gap[half:]))
+        rows.append((name, words, *(rank_correlation(*pair) for pair in pairs), loss[0], loss[-1], gap[0], gap[-1]))
+    return tuple(rows)
+
+
+def _beside_the_score(name: str, game: Played) -> Panel:
+    steps = game.column("log", "step")
+    losses = (Curve(words, steps, loss) for words, loss in _looked_at(name, game).items())
+    score = Curve("mode gap (lower is better)", game.column("eval", "step"), game.column("eval", "mode_gap"), "dashes")
+    return Panel(name, "step", "loss and score", (score, *losses))
+
+
+#: D learns a hundred times as fast as G, and plays five turns to each of G's.
+_LOST: dict[str, Any] = {
+    "loss": "saturating",
+    "g": {"lr": 2e-5, "betas": (0.0, 0.99)},
+    "d": {"lr": 2e-3, "betas": (0.0, 0.99), "steps": 5},
+}
+_HEALTHY: dict[str, Any] = {
+    "loss": "non-saturating",
+    "penalty": ("r1:0.05", "r2:0.05"),
+    "g": {"lr": 2e-3, "betas": (0.0, 0.99)},
+    "d": {"lr": 2e-3, "betas": (0.0, 0.99)},
+}
+
+
+def won_by_D(seed: int = 0, steps: int = 800, every: int = 20) -> Finding:
+    """T12: a game that D wins beside a healthy one, from the same first weights (arXiv:1701.04862, theorem 2.4).
+
+    G's first samples are gathered where no real ones are, so that D can tell all of them apart.
+
+    Args:
+        seed: of the games.
+        steps: of each.
+        every: steps between two looks.
+    """
+    lost, healthy = (play(_sized(game, steps, every), seed, apart=True) for game in (_LOST, _HEALTHY))
+    stages = sorted({*range(0, len(lost.column("log", "step")), max(1, steps // every // 5)), steps // every - 1})
+    rows = tuple((int(lost.column("log", "step")[i]), *_gauges(lost, i), *_gauges(healthy, i)) for i in stages)
+    first, last = rows[0], rows[-1]
+    holds = (
+        last[1] < 0.1
+        and last[2] < 0.1 * first[2]
+        and last[3] > 0.8 * first[3]
+        and last[6] < 0.5 * first[6]
+        and last[4] > 1
+    )
+    return Finding(
+        "T12",
+        holds,
+        f"{'Holds' if holds else 'Does not hold'}: where D wins, its loss falls to {last[1]:.3f}, G's gradient from "
+        f"{first[2]:.2f} to {last[2]:.3f} and the mode gap stays at {last[3]:.2f}; in the healthy game D's loss stays near "
+        f"log 4 = {-EQUILIBRIUM_VALUE:.2f} ({last[4]:.2f} at the end) while the mode gap falls to {last[6]:.2f}.",
+        ("step", *(f"{game}: {what}" for game in ("D wins", "healthy") for what in ("D's loss", "‖∇G‖", "mode gap"))),
+        rows,
+        (
+            _two_games("Loss of D", [game.loss_of_D for game in (lost, healthy)], every, level=True),
+            _two_games(
+                "Gradient norm of G", [game.column("log", "G/grad_norm") for game in (lost, healthy)], every, log=True
+            ),
+            _two_games(
+                "Mode gap, lower is better", [game.column("eval", "mode_gap") for game in (lost, healthy)], every
+            ),
+        ),
+    )
+
+
+def _gauges(game: Played, index: int) -> tuple[float, float, float]:
+    losses, norms, gaps = (
+        game.column(*name) for name in (("log", "D/loss"), ("log", "G/grad_norm"), ("eval", "mode_gap"))
+    )
+    return losses[index], norms[index], gaps[index]
+
+
+def _two_games(
+    title: str, series: list[tuple[float, ...]], every: int, *, log: bool = False, level: bool = False
+) -> Panel:
+    steps = tuple(float(every * (i + 1)) for i in range(len(series[0])))
+    curves = [Curve(name, steps, y) for name, y in zip(("D wins", "healthy"), series, strict=True)]
+    if level:
+        curves.append(Curve("log 4", (steps[0], steps[-1]), (-EQUILIBRIUM_VALUE,) * 2, "dashes"))
+    return Panel(title, "step", "", tuple(curves), log_y=log)
