@@ -96,7 +96,7 @@ def test_no_preset_is_doubtful(preset: str) -> None:
 
 
 def test_auto_weight_grows_with_the_pixels_and_falls_with_the_batch() -> None:
-    assert auto_weight((1, 32, 32), 64) == pytest.approx(0.048)
+    assert auto_weight((1, 32, 32), 64) == pytest.approx(0.096)
     assert auto_weight((3, 64, 64), 64) == pytest.approx(4 * auto_weight((3, 32, 32), 64))
     assert auto_weight((3, 64, 64), 128) == pytest.approx(auto_weight((3, 64, 64), 64) / 2)
 

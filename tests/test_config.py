@@ -84,7 +84,7 @@ def test_presets_are_complete_and_fit_their_data(preset: Preset) -> None:
 def test_each_data_set_has_its_preset() -> None:
     assert preset_for("digits") == preset_for("mnist") == preset_for("fashion-mnist") == "dcgan32"
     assert preset_for("ring") == "points"
-    assert preset_for("path/to/photos") == "dcgan"
+    assert preset_for("path/to/photos") == "modern"
     assert preset_for("tensor", points_in_plane=True) == "points"
 
 
@@ -113,7 +113,7 @@ def test_players_are_merged_setting_by_setting() -> None:
 
 def test_none_takes_the_presets_penalties_away() -> None:
     assert resolve(PRESETS["modern"].config("x"), {"penalty": ("none",)}).penalties == {}
-    assert PRESETS["modern"].config("x").penalties == {"r1": 1.0, "r2": 1.0}
+    assert PRESETS["modern"].config("x").penalties == {"r1": None, "r2": None}
 
 
 def test_identity_ignores_length_cadence_and_machine_and_nothing_else() -> None:
@@ -149,7 +149,7 @@ def test_settings_made_are_those_of_the_recipe() -> None:
     made = settings_made(PRESETS["wgan"].config("digits"))
     assert made["d.weight-clip"] == "0.01"
     assert made["loss"] == "wasserstein"
-    assert settings_made(PRESETS["modern"].config("digits"))["penalty"] == "r1:1 --penalty r2:1"
+    assert settings_made(PRESETS["modern"].config("digits"))["penalty"] == "r1:auto --penalty r2:auto"
     assert resolve(BASE, {"penalty": "r1:0.1"}).penalties == {"r1": 0.1}
     assert "seed" not in made
 

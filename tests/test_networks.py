@@ -216,3 +216,11 @@ def test_maxout_players_are_those_of_the_papers_on_mode_collapse() -> None:
 def test_the_mlp_has_three_hidden_layers_as_ever() -> None:
     for player in build_players("mlp", spec((2,)), source()):
         assert sum(isinstance(module, nn.Linear) for module in player.modules()) == 4
+
+
+@pytest.mark.parametrize("network", NETWORKS)
+def test_first_weights_have_the_spread_that_was_asked_for(network: str) -> None:
+    spec = NetworkSpec((1, 28, 28), 16, PlayerSpec(64, "none", init_std=0.3), PlayerSpec(64, "none", init_std=0.1))
+    for player, std in zip(build_players(network, spec, source()), (0.3, 0.1), strict=True):
+        weights = torch.cat([weight.detach().flatten() for weight in player.parameters() if weight.dim() > 1])
+        assert_close(weights.std(), torch.tensor(std), rtol=0.03, atol=0)

@@ -109,6 +109,7 @@ def test_a_sample_does_not_depend_on_its_neighbours(network: str, training: bool
         assert_close(G(z[:count]), x[:count], atol=1e-5, rtol=1e-5)
     assert_close(G(other)[0], x[0], atol=1e-5, rtol=1e-5)
     assert (x[0] - x[1]).abs().max() > 1e-4
+    assert (G(z + 1)[0] - x[0]).abs().max() > 1e-4, "the sample is that of z, not of the reference"
     mixing = build_G(network, "batch").train()
     assert (mixing(z)[0] - mixing(other)[0]).abs().max() > 1e-4
 

@@ -52,7 +52,7 @@ class ModesProtocol:
     published: Mapping[str, str]
 
 
-_PLANE = {"network": "maxout", "latent_dim": 2, "prior": "normal", "eval_samples": 2500}
+_PLANE: dict[str, Any] = {"network": "maxout", "latent_dim": 2, "prior": "normal", "eval_samples": 2500}
 _PLANE |= {"g": {"width": 400}, "d": {"width": 200}}
 
 PROTOCOLS: dict[str, ModesProtocol] = {
@@ -62,7 +62,7 @@ PROTOCOLS: dict[str, ModesProtocol] = {
             data="ring",
             modes=8,
             fixed=_PLANE,
-            steps=10_000,
+            steps=6000,
             ours="points",
             published={
                 "gan": "6.3 ± 0.5 / 98.2 % / 0.45",
@@ -74,7 +74,7 @@ PROTOCOLS: dict[str, ModesProtocol] = {
             data="grid",
             modes=25,
             fixed=_PLANE,
-            steps=10_000,
+            steps=6000,
             ours="points",
             published={"gan": "17.3 ± 0.8 / 94.8 % / 0.70", "pacgan4": "24.8 ± 0.2 / 93.6 % / 0.04"},
         ),
@@ -92,6 +92,7 @@ PROTOCOLS: dict[str, ModesProtocol] = {
 _AS_PACGAN = {
     "loss": "non-saturating",
     "penalty": (),
+    "penalty_every": 1,
     "batch_size": 100,
     "decay_from": 1.0,
     "g": {"lr": 1e-4, "betas": (0.8, 0.999), "norm": "batch", "ema_half_life": 0, "init_std": 0.02},
@@ -101,12 +102,12 @@ _AS_PACGAN = {
 #: Baselines in the plane: the plain game with PacGAN's optimizer, and one remedy at a time on top of it.
 BASELINES: dict[str, Overrides] = {
     "gan": _AS_PACGAN,
-    "minibatch-discrimination": merge(_AS_PACGAN, {"stabilizer": ("minibatch-discrimination",)}),
+    "minibatch-discrimination": merge(_AS_PACGAN, {"stabilizer": ("minibatch-discrimination:16:4",)}),
     "unrolled": merge(_AS_PACGAN, {"stabilizer": ("unrolled:5",)}),
     "pacgan2": merge(_AS_PACGAN, {"stabilizer": ("packing:2",)}),
     "pacgan4": merge(_AS_PACGAN, {"stabilizer": ("packing:4",)}),
     "wgan-gp": merge(
-        _AS_PACGAN, {"loss": "wasserstein", "penalty": ("wgan-gp:10",), "d": {"betas": (0.0, 0.9), "steps": 5}}
+        _AS_PACGAN, {"loss": "wasserstein", "penalty": ("wgan-gp:10",), "d": {"betas": (0.0, 0.9)}}
     ),
     "gan-r1": merge(_AS_PACGAN, {"penalty": ("r1:0.01",)}),
 }

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from sparring.config import DiscriminatorConfig, GeneratorConfig, TrainConfig
+from sparring.config import BurnInConfig, DiscriminatorConfig, GeneratorConfig, TrainConfig
 
 
 def dcgan32(data: str) -> TrainConfig:
@@ -76,20 +76,23 @@ def dcgan(data: str) -> TrainConfig:
 
 
 def modern(data: str) -> TrainConfig:
-    """Relativistic loss with R1 + R2 on networks without normalization in D (after arXiv:2501.05441).
+    """Relativistic loss with R1 + R2 on a D without normalization, with burn-in: the default for images of your own.
 
-    ``sparring train path/to/images --preset modern``
+    ``sparring train path/to/images``. After R3GAN (arXiv:2501.05441), on DCGAN's networks; the penalties' weight follows from
+    resolution and batch size (`sparring.config.auto_weight`) and is taken in every fourth turn of D.
     """
     return TrainConfig(
         data=data,
         preset="modern",
         network="dcgan",
         loss="relativistic",
-        penalty=("r1:1", "r2:1"),
-        g=GeneratorConfig(lr=2e-4, betas=(0.0, 0.99), ema_half_life=10_000),
-        d=DiscriminatorConfig(lr=2e-4, betas=(0.0, 0.99), norm="none"),
+        penalty=("r1:auto", "r2:auto"),
+        penalty_every=4,
+        g=GeneratorConfig(lr=1e-3, betas=(0.0, 0.99), width=64, ema_half_life=10_000),
+        d=DiscriminatorConfig(lr=1e-3, betas=(0.0, 0.99), width=32, norm="none"),
         batch_size=64,
-        steps=20_000,
+        burn_in=BurnInConfig(share=0.1, penalty=10.0, beta2=0.9),
+        steps=10_000,
     )
 
 
@@ -109,7 +112,7 @@ def stacked_mnist(data: str) -> TrainConfig:
         g=GeneratorConfig(lr=1e-3, betas=(0.0, 0.99), width=64, ema_half_life=10_000),
         d=DiscriminatorConfig(lr=1e-3, betas=(0.0, 0.99), width=32, norm="none"),
         batch_size=64,
-        images=800_000,
+        images=480_000,
         sample_every=1250,
         eval_every=2500,
         eval_samples=26_000,
@@ -136,22 +139,23 @@ def minimax(data: str) -> TrainConfig:
 
 
 def points(data: str) -> TrainConfig:
-    """All modes of a mixture in the plane: relativistic loss with R1 + R2, the rate falling to 0.
+    """All modes of a mixture in the plane: relativistic loss with lazy R1 + R2, the rate falling to 0 from the start.
 
-    ``sparring train ring``
+    ``sparring train ring`` finds 8 modes and ``sparring train grid`` 25; `docs/steady.md` has the table with its baselines.
     """
     return TrainConfig(
         data=data,
         preset="points",
-        network="mlp",
+        network="maxout",
         latent_dim=2,
         loss="relativistic",
         penalty=("r1:0.01", "r2:0.01"),
-        g=GeneratorConfig(lr=1e-3, betas=(0.0, 0.99), ema_half_life=20_000, width=128),
-        d=DiscriminatorConfig(lr=1e-3, betas=(0.0, 0.99), width=128),
-        batch_size=256,
-        decay_from=0.5,
-        steps=5000,
+        penalty_every=4,
+        g=GeneratorConfig(lr=2e-3, betas=(0.0, 0.99), ema_half_life=20_000),
+        d=DiscriminatorConfig(lr=2e-3, betas=(0.0, 0.99)),
+        batch_size=100,
+        decay_from=0.0,
+        steps=6000,
     )
 
 
@@ -255,9 +259,9 @@ PRESETS: dict[str, Preset] = {
         ),
         Preset(
             name="modern",
-            summary="Relativistic loss, R1 + R2, no normalization in D.",
+            summary="Relativistic loss, R1 + R2 with their weight worked out, burn-in, no normalization in D.",
             paper="Huang et al. 2025 (R3GAN), arXiv:2501.05441",
-            when="For images of your own, as the modern answer to compare with; a step costs more because D stays in float32.",
+            when="For images of your own: the default.",
             config=modern,
         ),
         Preset(
@@ -307,7 +311,7 @@ PRESETS: dict[str, Preset] = {
     )
 }
 
-_FOR_OWN_IMAGES = "dcgan"
+_FOR_OWN_IMAGES = "modern"
 _FOR_OWN_POINTS = "points"
 
 

@@ -99,12 +99,14 @@ def train(
     run = plan.run
     with _locked(run):
         sweep(run.checkpoints_dir)
-        trainer = _build_trainer(plan, observers)
+        tensorboard = TensorBoardLog(run)
+        trainer = _build_trainer(plan, (*observers, tensorboard))
         finished, caught = False, []
         try:
             with _signals(trainer) as caught:
                 finished = trainer.train()
         finally:
+            tensorboard.close()
             _report(run, observers)
     return Run(run, finished, caught[0] if caught else None)
 
@@ -112,8 +114,7 @@ def train(
 def _build_trainer(plan: _Plan, observers: tuple[Observer, ...]) -> Trainer:
     config, runtime = plan.config, plan.runtime
     judge = build_judge(plan.data, config.eval_samples, EVALUATION_SEED) if config.eval_every else None
-    everyone: tuple[Observer, ...] = (*observers, TensorBoardLog(plan.run))
-    trainer = Trainer(config, plan.data, judge, plan.run, runtime, everyone, plan.checkpoint)
+    trainer = Trainer(config, plan.data, judge, plan.run, runtime, observers, plan.checkpoint)
     opening: Event = {
         "event": "start",
         "step": trainer.progress.step,

@@ -57,7 +57,12 @@ def summarize(network: nn.Module, x: Tensor) -> list[LayerSummary]:
     Returns:
         One row a layer, in the order of the computation.
     """
-    leaves = [(name, module) for name, module in network.named_modules() if not list(module.children())]
+    # Spectral norm hangs its vectors under the layer that it changes; the layer stays one row.
+    leaves = [
+        (name, module)
+        for name, module in network.named_modules()
+        if ".parametrizations" not in name and all(child == "parametrizations" for child, _ in module.named_children())
+    ]
     shapes: dict[str, tuple[int, ...]] = {}
 
     def note(name: str) -> torch.utils.hooks.RemovableHandle:
@@ -77,7 +82,7 @@ def summarize(network: nn.Module, x: Tensor) -> list[LayerSummary]:
     counts, root = counter.get_flop_counts(), type(network).__name__
     return [
         LayerSummary(
-            name=type(module).__name__,
+            name=type(module).__name__.removeprefix("Parametrized"),
             shape=shapes[name],
             parameters=sum(parameter.numel() for parameter in module.parameters()),
             flops=sum(counts.get(f"{root}.{name}", {}).values()),

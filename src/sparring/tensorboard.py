@@ -36,6 +36,12 @@ class TensorBoardLog:
                     self._writer.add_scalar(prefix + name, value, step)
         self._writer.flush()
 
+    def close(self) -> None:
+        """End the writer's thread; what comes later goes to a new file."""
+        if self._writer is not None:
+            self._writer.close()
+            self._writer = None
+
     def _add_picture(self, step: int) -> None:
         path = self._run.sample_file(step)
         if self._writer is not None and path.exists():

@@ -99,7 +99,7 @@ def test_the_columns_of_T_have_length_1() -> None:
     layer.draw_weights(source(2))
     assert_close(layer.T.norm(dim=0).mean(), torch.tensor(1.0), atol=0.02, rtol=0)
     again = MinibatchDiscrimination(400, 50, 5)
-    draw_weights(again, source(2), std=0.02)
+    draw_weights(again, source(2), PlayerSpec(8, "none"), std=0.02)
     assert torch.equal(layer.T, again.T)
 
 

@@ -26,7 +26,7 @@ class Generator(nn.Module):
             nn.ConvTranspose2d(width, spec.shape[0], 5, stride=2, padding=2, output_padding=1),
             nn.Tanh(),
         )
-        draw_weights(self, randomness, std=0.02)
+        draw_weights(self, randomness, spec.g, std=0.02)
 
     def forward(self, z: Tensor) -> Tensor:
         """Return the images, ``[B, C, 28, 28]`` in [-1, 1], of ``z [B, latent_dim]``."""
@@ -48,4 +48,4 @@ class Discriminator(FeatureCritic):
             nn.Flatten(),
         )
         self.logit = Logit(7 * 7 * 2 * width, spec.d)
-        draw_weights(self, randomness, std=0.02)
+        draw_weights(self, randomness, spec.d, std=0.02)

@@ -49,7 +49,7 @@ class Generator(nn.Module):
             ]
         layers += [nn.ConvTranspose2d(deep[-1], spec.shape[0], 4, stride=2, padding=1), nn.Tanh()]
         self.layers = nn.Sequential(*layers)
-        draw_weights(self, randomness, std=0.02)
+        draw_weights(self, randomness, spec.g, std=0.02)
 
     def forward(self, z: Tensor) -> Tensor:
         """Return the images, ``[B, C, H, W]`` in [-1, 1], of ``z [B, latent_dim]``."""
@@ -76,4 +76,4 @@ class Discriminator(FeatureCritic):
         self.features = nn.Sequential(*layers, nn.Flatten())
         self.logit = Logit(shallow[-1] * base * base, spec.d)
         # With N(0, 0.02) and no normalization the signal dies within a few layers, so that case follows He's rule.
-        draw_weights(self, randomness, std=None if norm == "none" else 0.02)
+        draw_weights(self, randomness, spec.d, std=None if norm == "none" else 0.02)

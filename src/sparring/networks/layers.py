@@ -100,15 +100,17 @@ def normalization(player: PlayerSpec, channels: int, *, flat: bool = False) -> n
     return nn.Identity()
 
 
-def draw_weights(network: nn.Module, generator: torch.Generator, std: float | None) -> None:
+def draw_weights(network: nn.Module, generator: torch.Generator, player: PlayerSpec, std: float | None) -> None:
     """Draw all weights anew, from one generator, so that they depend on the seed alone.
 
     Args:
         network: the network, changed in place; biases become 0 and normalization starts as the identity.
         generator: the source of randomness.
-        std: the standard deviation of the normal draw, 0.02 in DCGAN (arXiv:1511.06434, §4); None is He's rule for
-            leaky units of slope 0.2 (arXiv:1502.01852).
+        player: its ``init_std`` goes before the network's own rule.
+        std: the network's own rule: the standard deviation of the normal draw, 0.02 in DCGAN (arXiv:1511.06434, §4);
+            None is He's rule for leaky units of slope 0.2 (arXiv:1502.01852).
     """
+    std = std if player.init_std is None else player.init_std
     for module in network.modules():
         if isinstance(module, MinibatchDiscrimination):
             module.draw_weights(generator)

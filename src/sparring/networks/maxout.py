@@ -108,4 +108,4 @@ class Discriminator(FeatureCritic):
             layers += [nn.Linear(before, pieces), normalization(spec.d, pieces, flat=True), Maxout(_PIECES)]
         self.features = nn.Sequential(*layers)
         self.logit = Logit(spec.d.width, spec.d)
-        draw_weights(self, randomness, std=None)
+        draw_weights(self, randomness, spec.d, std=None)

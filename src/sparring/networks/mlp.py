@@ -37,7 +37,7 @@ class Generator(nn.Module):
             nn.Tanh() if is_image else nn.Identity(),
             Reshape(*spec.shape),
         )
-        draw_weights(self, randomness, std=None)
+        draw_weights(self, randomness, spec.g, std=None)
 
     def forward(self, z: Tensor) -> Tensor:
         """Return the samples, ``[B, *shape]``, of ``z [B, latent_dim]``."""
@@ -51,4 +51,4 @@ class Discriminator(FeatureCritic):
         super().__init__()
         self.features = nn.Sequential(nn.Flatten(), *_hidden(math.prod(spec.judged_shape), spec.d, nn.LeakyReLU(0.2)))
         self.logit = Logit(spec.d.width, spec.d)
-        draw_weights(self, randomness, std=None)
+        draw_weights(self, randomness, spec.d, std=None)

@@ -13,6 +13,7 @@ class PlayerSpec:
         width: channels of the layer nearest to the image, or units of a hidden layer.
         norm: ``"batch"``, ``"layer"``, ``"virtual"`` (G only) or ``"none"``.
         momentum: weight of the new batch in batch norm's running averages (PyTorch's convention).
+        init_std: standard deviation of the first weights; None is the network's own rule.
         spectral: whether every weight is divided by its largest singular value (D only).
         stddev_group: samples in a group of minibatch standard deviation, 0 without it (D only).
         kernels: kernels of minibatch discrimination, 0 without it (D only).
@@ -22,6 +23,7 @@ class PlayerSpec:
     width: int
     norm: str
     momentum: float = 0.1
+    init_std: float | None = None
     spectral: bool = False
     stddev_group: int = 0
     kernels: int = 0
