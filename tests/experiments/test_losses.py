@@ -7,7 +7,7 @@ import math
 import pytest
 from scipy.stats import spearmanr
 
-from sparring.experiments.losses import rank_correlation, tracking, won_by_D
+from sparring.experiments.losses import rank_correlation
 
 
 def test_rank_correlation_is_that_of_scipy() -> None:

@@ -1,0 +1,86 @@
+"""A row of a benchmark keeps to its protocol, is the mean of its runs, and is not measured twice."""
+
+from __future__ import annotations
+
+import json
+import math
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from sparring import benchmarks
+from sparring.benchmarks import BASELINES, PROTOCOLS, Result, recipe_names, rows, run_modes, settings_of
+from sparring.cli import main
+from sparring.errors import UsageError
+from sparring.session import plan_config
+
+
+@pytest.mark.parametrize(("data", "recipe"), [(data, name) for data in PROTOCOLS for name in recipe_names(data)])
+def test_no_recipe_changes_what_the_protocol_fixes(data: str, recipe: str) -> None:
+    preset, settings = settings_of(data, recipe, None)
+    config = plan_config(data, preset, settings)
+    assert config.eval_samples == {"ring": 2500, "grid": 2500, "stacked-mnist": 26_000}[data]
+    assert config.eval_every > config.total_steps(100_000), "one evaluation, at the end"
+    if data != "stacked-mnist":
+        spec = config.network_spec((2,))
+        assert (config.network, spec.g.width, spec.d.width, config.latent_dim) == ("maxout", 400, 200, 2)
+        assert config.steps == PROTOCOLS[data].steps <= 10_000
+
+
+def test_baselines_differ_from_the_plain_game_by_their_remedy_alone() -> None:
+    plain = BASELINES["gan"]
+    for name, recipe in BASELINES.items():
+        changed = {key for key in recipe if recipe[key] != plain.get(key)}
+        assert changed <= {"stabilizer", "penalty", "loss", "d"}, name
+        assert len(changed) == (0 if name == "gan" else 3 if name == "wgan-gp" else 1), name
+
+
+RESULT = Result("gan", "ring", 0, 10, {"modes": 8.0, "high_quality": 0.5, "reverse_kl": 0.1}, "p", 2.0)
+
+
+def test_a_row_is_mean_and_standard_error_of_its_runs() -> None:
+    worse = replace(RESULT, seed=1, values={"modes": 4.0, "high_quality": 0.7, "reverse_kl": 0.3})
+    (row,) = rows([RESULT, worse])
+    assert row.means == pytest.approx({"modes": 6.0, "high_quality": 0.6, "reverse_kl": 0.2})
+    assert row.errors == pytest.approx({"modes": 2.0, "high_quality": 0.1, "reverse_kl": 0.1})
+    assert (row.seeds, row.complete, row.seconds) == (2, 1, 2.0)
+
+
+def test_one_seed_has_no_error() -> None:
+    (row,) = rows([RESULT])
+    assert all(math.isnan(error) for error in row.errors.values())
+
+
+def test_a_run_that_is_there_is_read_and_one_of_other_settings_is_not(tmp_path: Path) -> None:
+    first = benchmarks._run_one("ring", "points", 0, tmp_path, 2, None)
+    assert first.steps == 2
+    assert first.protocol.startswith("mode_gap[n2500 ring")
+    record = tmp_path / "ring" / "points" / "0" / "result.json"
+    stored = json.loads(record.read_text())
+    stored["result"]["values"]["modes"] = 7.0
+    record.write_text(json.dumps(stored))
+    assert benchmarks._run_one("ring", "points", 0, tmp_path, 2, None).values["modes"] == 7.0
+    longer = benchmarks._run_one("ring", "points", 0, tmp_path, 3, None)
+    assert longer.steps == 3
+
+
+def test_unknown_names_have_a_sentence(tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match="--presets: unknown name 'gam'; did you mean 'gan'"):
+        run_modes("ring", ["gam"], 1, tmp_path)
+    with pytest.raises(UsageError, match="--data: unknown name 'rink'; did you mean 'ring'"):
+        run_modes("rink", ["gan"], 1, tmp_path)
+
+
+def test_the_command_prints_a_table_with_its_protocol_and_writes_every_number(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    words = ["bench", "modes", "--presets", "points", "--seeds", "1", "--steps", "2", "--jobs", "1"]
+    assert main([*words, "--out", str(tmp_path / "runs"), "--json-file", str(tmp_path / "a" / "modes.json")]) == 0
+    out = capsys.readouterr().out
+    assert "points" in out
+    assert "protocol mode_gap[n2500 ring/modes@" in out
+    written = json.loads((tmp_path / "a" / "modes.json").read_text())
+    assert written["runs"][0]["values"]["modes"] <= 8
+    assert written["settings"]["points"]["steps"] == 2
+    assert written["command"] == "sparring bench modes --data ring --presets points --seeds 1 --steps 2"
