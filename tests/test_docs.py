@@ -18,9 +18,11 @@ import pytest
 
 import sparring
 from sparring.augment import AUGMENTATIONS
+from sparring.benchmarks import recipe_names
 from sparring.cli import app, main
 from sparring.config import TrainConfig, merge
 from sparring.data import SOURCES
+from sparring.experiments import CLAIMS
 from sparring.losses import LOSSES
 from sparring.metrics import METRICS
 from sparring.metrics.features import EXTRACTORS
@@ -92,6 +94,11 @@ def test_commands_are_commands(page: Path, words: list[str], capsys: pytest.Capt
         check_training(page, arguments)
     elif verb in ("list_table", "explain") or (verb == "info" and not arguments["what"].startswith("runs/")):
         assert main(words) == 0, capsys.readouterr().err
+    elif verb == "modes":
+        data = arguments.get("data", "ring")
+        assert set(arguments.get("presets") or ()) <= {*recipe_names(data), *PRESETS}
+    elif verb == "theory":
+        assert arguments["claim"] in {*CLAIMS, "all"}
     else:
         assert verb in ("sample", "info", "report")
 
@@ -110,7 +117,16 @@ def check_training(page: Path, arguments: dict[str, Any]) -> None:
 
 def test_commands_are_found_at_all() -> None:
     assert len(every_command()) > 60
-    assert {param.values[1][0] for param in every_command()} >= {"train", "sample", "list", "explain", "info", "report"}
+    assert {param.values[1][0] for param in every_command()} >= {
+        "train",
+        "sample",
+        "list",
+        "explain",
+        "info",
+        "report",
+        "bench",
+        "theory",
+    }
 
 
 def test_a_wrong_command_would_be_noticed() -> None:

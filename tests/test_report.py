@@ -371,7 +371,8 @@ def test_json_in_a_script_cannot_end_it_and_reads_back() -> None:
 
 def test_command_names_what_differs_and_is_quoted_for_a_shell(tmp_path: Path) -> None:
     settings = {"loss": "relativistic", "real_label": 1.0, "penalty": ("r1:1", "r2:0.5"), "g": {"betas": (0.0, 0.99)}}
-    config = resolve(PRESETS["dcgan"].config("my pictures; rm"), {**settings, "d": {"norm": "none"}, "steps": 77})
+    steady = {"stabilizer": ("packing:2", "top-k"), "d": {"norm": "none", "mixed": True}, "steps": 77}
+    config = resolve(PRESETS["dcgan"].config("my pictures; rm"), {**settings, **steady})
     command = command_of(config)
     assert command is not None
     words = shlex.split(command)
@@ -380,6 +381,8 @@ def test_command_names_what_differs_and_is_quoted_for_a_shell(tmp_path: Path) ->
     for flag in (
         "--loss relativistic",
         "--penalty r1:1 --penalty r2:0.5",
+        "--stabilizer packing:2 --stabilizer top-k",
+        "--d.mixed=true",
         "--g.betas 0.0 0.99",
         "--d.norm none",
         "--steps 77",

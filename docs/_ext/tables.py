@@ -156,7 +156,9 @@ def _kind(annotation: Any) -> str:
     if get_origin(annotation) is tuple:
         return "name:weight" if Ellipsis in args else " ".join(_kind(arg) for arg in args)
     if not args:
-        return {"int": "whole number", "float": "number", "str": "text", "Path": "folder"}[annotation.__name__]
+        return {"bool": "on or off", "int": "whole number", "float": "number", "str": "text", "Path": "folder"}[
+            annotation.__name__
+        ]
     if all(inspect.isclass(arg) or get_args(arg) for arg in args):
         return " or ".join(_kind(arg) for arg in args)
     return ", ".join(f"`{arg}`" for arg in args)
@@ -175,9 +177,9 @@ def commands() -> str:
     from sparring.cli import app
 
     parts = []
-    for verb in ("sample", "list", "explain", "info", "report"):
+    for verb in ("sample", "list", "explain", "info", "report", "bench modes", "theory"):
         text = StringIO()
-        app.help_print([verb], console=Console(file=text, width=_HELP_WIDTH))
+        app.help_print(verb.split(), console=Console(file=text, width=_HELP_WIDTH))
         parts.append(f"### sparring {verb}\n\n```text\n{text.getvalue().strip()}\n```\n")
     return "\n".join(parts)
 

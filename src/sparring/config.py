@@ -453,7 +453,7 @@ def differences(config: TrainConfig, base: TrainConfig) -> list[str]:
         One string a flag: ``"--loss hinge"``, ``"--g.lr 0.0001"``.
     """
     return [
-        f"--{name.replace('_', '-')} {value}"
+        f"--{name.replace('_', '-')}" + (f"={value.lower()}" if value in ("True", "False") else f" {value}")
         for name, value in _flat(config).items()
         if value != _flat(base)[name] and value is not None
     ]

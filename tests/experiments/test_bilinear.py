@@ -19,7 +19,8 @@ def test_factors_in_closed_form(lr: float) -> None:
     assert simultaneous.factor == pytest.approx(simultaneous_factor(lr)) == pytest.approx(math.sqrt(1 + lr**2))
     assert alternating.factor == pytest.approx(1.0)
     assert extra.factor == pytest.approx(extragradient_factor(lr))
-    assert damped.factor < 1 < simultaneous.factor
+    assert damped.factor < 1 + 1e-9 < simultaneous.factor
+    assert (damped.factor < 1 - 1e-9) == (lr < 0.5), "the penalty's weight must exceed the learning rate"
 
 
 @RATES

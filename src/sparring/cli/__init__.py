@@ -43,7 +43,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         arguments: the words after ``sparring``; those of the process if None.
 
     Returns:
-        The exit code: 0 done, 1 training diverged or a claim does not hold, 2 the user can mend it, 130 or 143 stopped by a signal.
+        The exit code: 0 done, 1 training diverged or a claim does not hold, 2 the user can mend it, 130 or 143 stopped by a
+        signal.
     """
     try:
         code = app(arguments, exit_on_error=False, print_error=False, result_action="return_value")

@@ -14,7 +14,7 @@ from sparring.experiments.finding import Curve, Finding, Panel
 _PLAIN: dict[str, Any] = {
     "loss": "non-saturating",
     "latent_dim": 2,
-    "batch_size": 128,
+    "batch_size": 64,
     "decay_from": 0.5,
     "g": {"width": 64, "lr": 3e-3, "betas": (0.5, 0.99)},
     "d": {"width": 64, "lr": 2.5e-4, "betas": (0.5, 0.99)},
@@ -22,12 +22,12 @@ _PLAIN: dict[str, Any] = {
 #: Name -> what is added to the plain game.
 REMEDIES: dict[str, dict[str, Any]] = {
     "plain": {},
-    "minibatch discrimination": {"stabilizer": ("minibatch-discrimination:8:4",)},
-    "unrolling": {"stabilizer": ("unrolled:2",)},
+    "minibatch discrimination": {"stabilizer": ("minibatch-discrimination:4:4",)},
+    "unrolling": {"stabilizer": ("unrolled:3",)},
     "packing": {"stabilizer": ("packing:2",)},
-    "R1 + R2": {"penalty": ("r1:0.5", "r2:0.5")},
+    "R1 + R2": {"penalty": ("r1:1", "r2:1")},
 }
-_STEPS = 1500
+_STEPS = 1200
 _SEEDS = 5
 _ENOUGH = 0.8  # share of the seeds in which a remedy must find more modes
 

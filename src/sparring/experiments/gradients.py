@@ -96,7 +96,7 @@ def stalling(seed: int = 0, marks: tuple[int, ...] = _MARKS) -> Finding:
     found = {game: _watched(loss, penalties, seed, marks) for game, (loss, penalties) in _GAMES.items()}
     left = {game: norms[-1][0] / norms[0][0] for game, norms in found.items()}
     unsteady = found["non-saturating"][-1][1] / found["non-saturating"][0][1]
-    holds = left["saturating"] < 1e-2 and left["Wasserstein"] > 0.1
+    holds = left["saturating"] < 0.05 and left["Wasserstein"] > 0.1
     sentence = (
         f"{'Holds' if holds else 'Does not hold'}: after {marks[-1]} steps of D alone the saturating loss has "
         f"{left['saturating']:.1%} of its first gradient left and the Wasserstein critic {left['Wasserstein']:.0%}. The "

@@ -152,7 +152,10 @@ def _range(values: Sequence[float], log: bool, air: float) -> tuple[float, float
     if log:
         room = max((high / low) ** air, 1.15)
         return low / room, high * room
-    room = (high - low) * air or max(abs(high), 1.0) * 0.1
+    if low == high:
+        room = max(abs(high), 1.0) * 0.1
+        return low - room, high + room
+    room = (high - low) * air
     return (low - room if low != 0 else 0.0), (high + room if high != 0 else 0.0)
 
 

@@ -15,6 +15,7 @@ from sparring.penalties import PENALTIES
 from sparring.presets import PRESETS
 from sparring.report import wording
 from sparring.report.story import Story
+from sparring.stabilizers import STABILIZERS
 from sparring.version import __version__
 
 
@@ -39,7 +40,7 @@ def _unbroken(command: str) -> str:
     return " ".join(f"<span>{escape(word)}</span>" for word in command.split(" "))
 
 
-_SEVERAL_WORDS = ("--penalty", "--augment", "--g.betas", "--d.betas")
+_SEVERAL_WORDS = ("--penalty", "--augment", "--stabilizer", "--g.betas", "--d.betas")
 
 
 def command_of(config: TrainConfig) -> str | None:
@@ -61,8 +62,8 @@ def command_of(config: TrainConfig) -> str | None:
     words = ["sparring", "train", config.data, "--preset", config.preset]
     for difference in differences(config, base):
         flag, _, value = difference.partition(" ")
-        # Repeated flags and pairs hold several words; any other value, a path with spaces say, is one.
-        words += [flag, *value.split()] if flag in _SEVERAL_WORDS else [flag, value]
+        # Repeated flags and pairs hold several words, a switch none; any other value, a path with spaces say, is one.
+        words += [flag, *value.split()] if flag in _SEVERAL_WORDS or not value else [flag, value]
     return shlex.join(words)
 
 
@@ -84,7 +85,12 @@ def _mathematics(story: Story) -> str:
         found = _formula(f"Loss: {story.loss.name}", story.loss.summary, story.loss.formula, story.loss.paper)
     for name, weight in (story.config.penalties if story.config else {}).items():
         row = PENALTIES[name]
-        found += _formula(f"Penalty: {name}, weight {weight:g}", row.summary, row.formula, row.paper)
+        stated = "auto" if weight is None else f"{weight:g}"
+        found += _formula(f"Penalty: {name}, weight {stated}", row.summary, row.formula, row.paper)
+    for name, numbers in (story.config.stabilizers if story.config else {}).items():
+        steady, given = STABILIZERS[name], ", ".join(f"{key} {value:g}" for key, value in numbers.items())
+        title = f"Stabilizer: {name}" + (f", {given}" if given else "")
+        found += _formula(title, steady.summary, steady.formula, steady.paper)
     return f'<div class="charts">{found}</div>'
 
 
