@@ -106,9 +106,7 @@ BASELINES: dict[str, Overrides] = {
     "unrolled": merge(_AS_PACGAN, {"stabilizer": ("unrolled:5",)}),
     "pacgan2": merge(_AS_PACGAN, {"stabilizer": ("packing:2",)}),
     "pacgan4": merge(_AS_PACGAN, {"stabilizer": ("packing:4",)}),
-    "wgan-gp": merge(
-        _AS_PACGAN, {"loss": "wasserstein", "penalty": ("wgan-gp:10",), "d": {"betas": (0.0, 0.9)}}
-    ),
+    "wgan-gp": merge(_AS_PACGAN, {"loss": "wasserstein", "penalty": ("wgan-gp:10",), "d": {"betas": (0.0, 0.9)}}),
     "gan-r1": merge(_AS_PACGAN, {"penalty": ("r1:0.01",)}),
 }
 

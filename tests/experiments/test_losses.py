@@ -15,3 +15,41 @@ def test_rank_correlation_is_that_of_scipy() -> None:
     assert rank_correlation(a, b) == pytest.approx(spearmanr(a, b).statistic)
     assert rank_correlation(a, [math.exp(v) for v in a]) == pytest.approx(1.0)
     assert rank_correlation(a, [-v for v in a]) == pytest.approx(-1.0)
+
+
+def test_a_classic_loss_turns_against_the_score_within_a_run() -> None:
+    """While samples get better all the time, D's loss falls with the score at first and rises against it afterwards."""
+    finding = tracking(0, names=("classic, R1",))
+    assert finding.holds, finding.sentence
+    of_D, of_G = finding.rows
+    assert of_D[3] > 0.5
+    assert of_D[4] < -0.5
+    assert of_G[3] < of_G[4]
+    assert of_D[8] < 0.5 * of_D[7], "the samples do get better"
+
+
+def test_too_short_a_run_shows_nothing() -> None:
+    assert not tracking(0, steps=200, names=("classic, R1",)).holds
+
+
+@pytest.mark.slow
+def test_losses_do_not_track_quality_but_the_critics_estimate_points_the_right_way() -> None:
+    finding = tracking(0)
+    assert finding.holds, finding.sentence
+    assert all(rho > 0 for rho in finding.rows[-1][2:5])
+
+
+def test_a_loss_of_0_is_a_lost_game() -> None:
+    finding = won_by_D(0)
+    assert finding.holds, finding.sentence
+    first, last = finding.rows[0], finding.rows[-1]
+    _, lost_loss, lost_gradient, lost_gap, healthy_loss, healthy_gradient, healthy_gap = last
+    assert lost_loss < 1e-3
+    assert lost_gradient < 0.1 * healthy_gradient
+    assert lost_gap == pytest.approx(first[3], rel=0.1)
+    assert healthy_loss == pytest.approx(math.log(4), abs=0.1)
+    assert healthy_gap < 0.5 * lost_gap
+
+
+def test_a_game_that_has_just_begun_is_not_lost_yet() -> None:
+    assert not won_by_D(0, steps=20, every=4).holds
