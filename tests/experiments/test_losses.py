@@ -7,7 +7,7 @@ import math
 import pytest
 from scipy.stats import spearmanr
 
-from sparring.experiments.losses import rank_correlation
+from sparring.experiments.losses import misleads, rank_correlation, tracking, won_by_D
 
 
 def test_rank_correlation_is_that_of_scipy() -> None:
@@ -28,8 +28,11 @@ def test_a_classic_loss_turns_against_the_score_within_a_run() -> None:
     assert of_D[8] < 0.5 * of_D[7], "the samples do get better"
 
 
-def test_too_short_a_run_shows_nothing() -> None:
-    assert not tracking(0, steps=200, names=("classic, R1",)).holds
+def test_a_loss_that_tracks_the_score_would_refute_the_claim() -> None:
+    assert misleads([0.9, -0.7, 0.1])
+    assert not misleads([0.9, 0.8, 0.6])
+    assert not misleads([-0.9, -0.8]), "the other way round is a track, too"
+    assert not misleads([0.3, -0.2])
 
 
 @pytest.mark.slow

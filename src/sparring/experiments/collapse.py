@@ -27,13 +27,13 @@ REMEDIES: dict[str, dict[str, Any]] = {
     "packing": {"stabilizer": ("packing:2",)},
     "R1 + R2": {"penalty": ("r1:1", "r2:1")},
 }
-_STEPS = 1200
+STEPS = 1200
 _SEEDS = 5
 _ENOUGH = 0.8  # share of the seeds in which a remedy must find more modes
 
 
 def remedies(
-    seed: int = 0, seeds: int = _SEEDS, steps: int = _STEPS, games: tuple[str, ...] = tuple(REMEDIES)
+    seed: int = 0, seeds: int = _SEEDS, steps: int = STEPS, games: tuple[str, ...] = tuple(REMEDIES)
 ) -> Finding:
     """T6: play the same game plain and with each remedy; networks, optimizers and steps are the same for all.
 

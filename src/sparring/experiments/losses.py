@@ -48,7 +48,7 @@ def tracking(seed: int = 0, steps: int = 1000, every: int = 20, names: tuple[str
     rows = tuple(row for name, game in games.items() for row in _correlations(name, game))
     classic = [rho for row in rows if row[1] != _ESTIMATE for rho in _numbers(row[2:5])]
     critic = [rho for row in rows if row[1] == _ESTIMATE for rho in _numbers(row[2:5])]
-    holds = min(classic) < -0.5 and max(classic) > 0.5
+    holds = misleads(classic)
     aside = (
         f" The Wasserstein critic's estimate has {critic[0]:.2f} over the run, {critic[1]:.2f} and {critic[2]:.2f} in its halves."
         if critic
@@ -64,6 +64,11 @@ def tracking(seed: int = 0, steps: int = 1000, every: int = 20, names: tuple[str
         rows,
         tuple(_beside_the_score(name, game) for name, game in games.items()),
     )  # fmt: skip
+
+
+def misleads(correlations: Sequence[float]) -> bool:
+    """Return whether the losses fall with the score at one time and rise against it at another, clearly both times."""
+    return min(correlations) < -0.5 and max(correlations) > 0.5
 
 
 def _sized(game: dict[str, Any], steps: int, every: int) -> dict[str, Any]:
