@@ -73,6 +73,10 @@ def _run(claim: Claim, seed: int, out: Path, as_json: bool) -> Finding:
     from sparring.experiments.plot import draw, save
     from sparring.runs import storage_error
 
+    console = _console()
+    if not as_json:  # first what is done, because some take their time
+        console.print(f"[bold]{claim.id}[/bold]  {claim.claim}")
+        console.print(f"{claim.experiment}\n")
     finding = claim.run(seed)
     path = out / f"{claim.id}.png"
     try:
@@ -82,19 +86,21 @@ def _run(claim: Claim, seed: int, out: Path, as_json: bool) -> Finding:
     if as_json:
         print(json.dumps(finding.numbers() | {"picture": str(path)}, ensure_ascii=False), flush=True)
     else:
-        _print(claim, finding, path)
+        _print(console, claim, finding, path)
     return finding
 
 
-def _print(claim: Claim, finding: Finding, path: Path) -> None:
+def _console() -> Console:
     from rich.console import Console
-    from rich.table import Table
 
     console = Console(highlight=False)
-    if not console.is_terminal:  # a file or pipe has no width of its own
-        console = Console(highlight=False, width=120)
-    console.print(f"[bold]{claim.id}[/bold]  {claim.claim}")
-    console.print(f"{claim.experiment}\n")
+    # A file or pipe has no width of its own.
+    return console if console.is_terminal else Console(highlight=False, width=120)
+
+
+def _print(console: Console, claim: Claim, finding: Finding, path: Path) -> None:
+    from rich.table import Table
+
     table = Table(box=None, pad_edge=False)
     for number, column in enumerate(finding.columns):
         table.add_column(column, justify="right" if number else "left")
