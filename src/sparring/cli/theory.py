@@ -12,7 +12,7 @@ from sparring.errors import UsageError, unknown_name
 from sparring.experiments import CLAIMS, Claim, Finding
 
 if TYPE_CHECKING:
-    pass
+    from rich.console import Console
 
 
 def theory(
@@ -53,7 +53,6 @@ def _chosen(claim: str) -> list[Claim]:
 
 
 def _list_claims(as_json: bool) -> None:
-    from rich.console import Console
     from rich.table import Table
 
     if as_json:
@@ -65,7 +64,7 @@ def _list_claims(as_json: bool) -> None:
     shown.add_column()
     for row in CLAIMS.values():
         shown.add_row(row.id, row.claim)
-    Console(highlight=False).print(shown)
+    _console().print(shown)
 
 
 def _run(claim: Claim, seed: int, out: Path, as_json: bool) -> Finding:

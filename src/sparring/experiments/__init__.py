@@ -156,7 +156,7 @@ CLAIMS: dict[str, Claim] = {
         Claim(
             id="T12",
             claim="D's loss 0 is a failing game, not an equilibrium.",
-            experiment="A game that D wins is played beside a healthy one; loss, gradient of G and score are compared.",
+            experiment="A game in which D learns far faster than G beside a healthy one: loss, gradient of G and score.",
             lecture="When the discriminator becomes too effective too quickly, it stalls the generator's learning.",
             paper="Arjovsky and Bottou 2017, arXiv:1701.04862, theorem 2.4",
             run=lambda seed: losses.won_by_D(seed),

@@ -141,10 +141,10 @@ def won_by_D(seed: int = 0, steps: int = 600, every: int = 20) -> Finding:
     return Finding(
         "T12",
         holds,
-        f"{'Holds' if holds else 'Does not hold'}: where D wins, its loss falls to {last[1]:.0e}, and the mode gap stays at "
-        f"{last[3]:.2f}, because G's gradient is down to {last[2]:.0e}; in the healthy game D's loss stays near log 4 = "
-        f"{-EQUILIBRIUM_VALUE:.2f} ({last[4]:.2f} at the end) with a gradient of {last[5]:.2f}, and the mode gap falls to "
-        f"{last[6]:.2f}.",
+        f"{'Holds' if holds else 'Does not hold'}: where D learns a thousand times as fast as G, its loss falls to {last[1]:.0e} "
+        f"and G's gradient to {last[2]:.0e}, while the mode gap stays at {last[3]:.2f}; in the healthy game D's loss stays "
+        f"near log 4 = {-EQUILIBRIUM_VALUE:.2f} ({last[4]:.2f} at the end), G's gradient at {last[5]:.2f}, and the mode gap "
+        f"falls to {last[6]:.2f}.",
         ("step", *(f"{game}: {what}" for game in ("D wins", "healthy") for what in ("D's loss", "‖∇G‖", "mode gap"))),
         rows,
         (
