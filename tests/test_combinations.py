@@ -6,10 +6,12 @@ from typing import Any
 
 import pytest
 
-from sparring.combinations import cautions
-from sparring.config import TrainConfig, auto_weight, resolve
+from sparring.combinations import cautions, contradictions
+from sparring.config import TrainConfig
 from sparring.errors import UsageError
+from sparring.penalties import auto_weight
 from sparring.presets import PRESETS
+from sparring.settings import resolve
 from tests.tools import small_config
 
 #: settings -> a piece of the sentence that refuses them
@@ -69,7 +71,8 @@ ACCEPTED: list[dict[str, Any]] = [
 
 @pytest.mark.parametrize("settings", ACCEPTED, ids=str)
 def test_accepted(settings: dict[str, Any]) -> None:
-    small_config("ring", **{"loss": "non-saturating", "penalty": (), **settings})
+    config = small_config("ring", **{"loss": "non-saturating", "penalty": (), **settings})
+    assert list(contradictions(config)) == []
 
 
 DOUBTFUL: list[tuple[dict[str, Any], str]] = [

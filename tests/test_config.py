@@ -8,12 +8,13 @@ from typing import Any
 
 import pytest
 
-from sparring.config import TrainConfig, differences, merge, read_config_file, resolve, settings_made, validate
+from sparring.config import TrainConfig
 from sparring.errors import UsageError
 from sparring.losses import LOSSES
 from sparring.networks import NETWORKS, refuse_unfit
 from sparring.presets import PRESETS, Preset, preset_for
 from sparring.session import plan_config
+from sparring.settings import differences, merge, read_config_file, resolve, settings_made, validate
 from tests.tools import small_config
 
 BASE = PRESETS["dcgan"].config("digits")

@@ -20,7 +20,7 @@ import sparring
 from sparring.augment import AUGMENTATIONS
 from sparring.benchmarks import recipe_names
 from sparring.cli import app, main
-from sparring.config import TrainConfig, merge
+from sparring.config import TrainConfig
 from sparring.data import SOURCES
 from sparring.experiments import CLAIMS
 from sparring.losses import LOSSES
@@ -30,6 +30,7 @@ from sparring.networks import NETWORKS, refuse_unfit
 from sparring.penalties import PENALTIES
 from sparring.presets import PRESETS
 from sparring.session import plan_config
+from sparring.settings import merge
 from sparring.stabilizers import STABILIZERS
 
 ROOT = Path(__file__).parents[1]

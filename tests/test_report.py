@@ -17,13 +17,13 @@ from typing import Any
 import pytest
 from PIL import Image
 
-from sparring.config import resolve
 from sparring.errors import UsageError
 from sparring.losses import LOSSES
 from sparring.presets import PRESETS
 from sparring.report import wording, write_report
 from sparring.report.settings import command_of
 from sparring.runs import RunDirectory, create_run, to_json_line
+from sparring.settings import resolve
 
 PROTOCOL = "fd[digits-v1@0d86a89f n2000/2000 digits/held-out@c189659a seed1 ema]"
 VOID = {"meta", "img", "input", "br"}

@@ -6,10 +6,11 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-from sparring.config import TrainConfig, merge, validate
+from sparring.config import TrainConfig
 from sparring.data import Data, open_data
 from sparring.runs import RunDirectory, create_run
 from sparring.runtime import Runtime
+from sparring.settings import merge, validate
 from sparring.trainer import Observer, Trainer
 
 #: Settings without which a loss makes no sense.

@@ -19,7 +19,7 @@ from sphinx.application import Sphinx
 
 import sparring
 from sparring.augment import AUGMENTATIONS
-from sparring.config import TrainConfig, settings_made
+from sparring.config import TrainConfig
 from sparring.data import SOURCES
 from sparring.losses import LOSSES
 from sparring.metrics import METRICS
@@ -27,6 +27,7 @@ from sparring.metrics.features import EXTRACTORS
 from sparring.networks import NETWORKS
 from sparring.penalties import PENALTIES
 from sparring.presets import PRESETS
+from sparring.settings import settings_made
 from sparring.stabilizers import STABILIZERS
 
 _MARK = re.compile(r"^<!-- generated: ([\w-]+) -->$", re.MULTILINE)

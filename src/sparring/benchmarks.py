@@ -20,12 +20,12 @@ from typing import Any
 
 import torch
 
-from sparring.config import merge
 from sparring.errors import UsageError, unknown_name
 from sparring.presets import PRESETS
 from sparring.runs import write_atomically
 from sparring.runtime import cores
 from sparring.session import train
+from sparring.settings import merge
 from sparring.version import __version__
 
 Overrides = Mapping[str, Any]

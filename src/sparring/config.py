@@ -1,26 +1,24 @@
 """The one source of flags, files and checks: frozen models that describe a training run completely.
 
-Values that come from a preset, a file and the command line are merged with `resolve`, then checked across fields with
-messages that name the flag, the value and what to do instead.
+How values of a preset, a file and the command line become such a model is told in `sparring.settings`.
 """
 
 from __future__ import annotations
 
 import hashlib
 import json
-import tomllib
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, create_model, field_validator, model_validator
+from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
 from sparring.augment import AUGMENTATIONS
 from sparring.combinations import contradictions
-from sparring.errors import UsageError, unknown_name
+from sparring.errors import unknown_name
 from sparring.losses import LOSSES, Labels
 from sparring.networks import NETWORKS, NetworkSpec, PlayerSpec
-from sparring.penalties import PENALTIES
+from sparring.penalties import auto_weight, parse_penalty
 from sparring.stabilizers import parse_stabilizer
 
 NormKind = Literal["batch", "layer", "virtual", "none"]
@@ -174,7 +172,7 @@ class TrainConfig(_Frozen):
     @field_validator("penalty", "augment", "stabilizer", mode="before")
     @classmethod
     def _one_name_is_a_list_of_one(cls, given: Any) -> Any:
-        return () if given in _NONE else (given,) if isinstance(given, str) else given
+        return () if given in NONE else (given,) if isinstance(given, str) else given
 
     @field_validator("penalty")
     @classmethod
@@ -296,9 +294,8 @@ class TrainConfig(_Frozen):
 
 
 LENGTHS = ("steps", "epochs", "images")
-_NONE: tuple[Any, ...] = ("none", ("none",), ["none"], (), [])
-_REPEATED = ("penalty", "augment", "stabilizer")
-_NESTED = ("g", "d", "burn_in")
+#: What takes all of a preset's penalties, augmentations or stabilizers away.
+NONE: tuple[Any, ...] = ("none", ("none",), ["none"], (), [])
 _NOT_IDENTITY = {
     *("log_every", "sample_every", "eval_every", "checkpoint_every", "keep", "eval_samples", "patience", "equilibrium"),
     *("device", "threads", "data_root"),
@@ -309,211 +306,3 @@ def _known(name: str, table: Mapping[str, object]) -> str:
     if name not in table:
         raise ValueError(unknown_name("", name, table).removeprefix(": "))
     return name
-
-
-#: γ of R1 and R2 a pixel and sample of the batch.
-_AUTO = 0.006
-
-
-def auto_weight(shape: tuple[int, ...], batch_size: int) -> float:
-    """Return the weight of R1 and R2 that ``auto`` stands for: 0.006 H W / B.
-
-    A picture of twice the side has four times the pixels, each with a quarter of the effect on D, so that ‖∇_x D‖² falls to a
-    quarter and the weight must grow with H W to mean the same; a larger batch has less noise to hold down (the form is
-    StyleGAN2's, arXiv:1912.04958). 0.006 gives 0.1 at 32×32 and batch 64, with which
-    stacked MNIST finds its thousand modes.
-
-    Args:
-        shape: of one sample.
-        batch_size: real samples in a turn.
-    """
-    pixels = shape[1] * shape[2] if len(shape) == 3 else 1
-    return _AUTO * pixels / batch_size
-
-
-def parse_penalty(spec: str) -> tuple[str, float | None]:
-    """Split ``name:weight``.
-
-    Args:
-        spec: for example ``"r1:0.1"`` or ``"r1:auto"``.
-
-    Returns:
-        The penalty's name and its weight, None for ``auto``.
-
-    Raises:
-        ValueError: the name is unknown or the weight is not a positive number.
-    """
-    name, colon, number = spec.partition(":")
-    _known(name, PENALTIES)
-    if number == "auto" and PENALTIES[name].auto:
-        return name, None
-    try:
-        weight = float(number)
-    except ValueError:
-        weight = 0.0
-    if not colon or not 0 < weight < float("inf"):
-        raise ValueError(f"'{spec}' needs a positive weight after a colon, as in {name}:0.1")
-    return name, weight
-
-
-def _partial(model: type[BaseModel], leave_out: frozenset[str] = frozenset()) -> type[BaseModel]:
-    """Return the model with every field optional: what a user may set on top of a preset."""
-    fields: dict[str, Any] = {}
-    for name, field in model.model_fields.items():
-        if name in leave_out:
-            continue
-        kind = field.annotation
-        if isinstance(kind, type) and issubclass(kind, BaseModel):
-            kind = _partial(kind)
-        fields[name] = (kind | None if kind is not None else None, Field(None, description=field.description))
-    return create_model(f"{model.__name__}Overrides", __config__=ConfigDict(extra="forbid"), **fields)
-
-
-#: The flags of ``sparring train`` beside data and preset: `TrainConfig` with every field optional.
-TrainOverrides = _partial(TrainConfig, leave_out=frozenset({"data", "preset"}))
-
-
-def resolve(base: TrainConfig, overrides: Mapping[str, Any]) -> TrainConfig:
-    """Put settings made by hand on top of a preset.
-
-    Args:
-        base: the complete config of a preset.
-        overrides: field -> value; nested mappings for ``g`` and ``d``. A length replaces the preset's length.
-
-    Returns:
-        The checked config.
-
-    Raises:
-        UsageError: a value is out of range or contradicts another; the sentence names the flag.
-    """
-    values = base.model_dump()
-    if any(overrides.get(name) is not None for name in LENGTHS):
-        values.update(dict.fromkeys(LENGTHS))
-    loss = LOSSES.get(str(overrides.get("loss")))
-    if loss is not None and not loss.smoothable:
-        # The preset smoothed the labels of its own loss; the one chosen by hand has none.
-        values |= {"real_label": Labels.real, "fake_label": Labels.fake}
-    if overrides.get("penalty") in _NONE:
-        values["penalty_every"] = 1  # how often the preset computes the penalties that are taken away here
-    return validate(merge(values, overrides))
-
-
-def merge(below: Mapping[str, Any], above: Mapping[str, Any]) -> dict[str, Any]:
-    """Lay settings on top of others; the players' settings are merged one by one.
-
-    Args:
-        below: field -> value; nested mappings for ``g`` and ``d``.
-        above: the same, stronger.
-    """
-    both = dict(below)
-    for key, value in above.items():
-        inner = both.get(key)
-        both[key] = merge(inner, value) if isinstance(value, Mapping) and isinstance(inner, Mapping) else value
-    return both
-
-
-def validate(values: Mapping[str, Any]) -> TrainConfig:
-    """Build a config from plain values.
-
-    Args:
-        values: field -> value.
-
-    Raises:
-        UsageError: the sentence names the flag, the value and what is wrong with it.
-    """
-    try:
-        return TrainConfig.model_validate(values)
-    except ValidationError as error:
-        raise UsageError(describe(error)) from None
-
-
-def describe(error: ValidationError) -> str:
-    """Say in one sentence what pydantic found first: the flag, the value and what is wrong with it."""
-    first = error.errors()[0]
-    problem = str(first["msg"]).removeprefix("Value error, ")
-    if first["type"] == "extra_forbidden":
-        return unknown_name("config", ".".join(map(str, first["loc"])), _dotted(TrainConfig))
-    if not [part for part in first["loc"] if part not in _NESTED]:
-        return f"{problem}."
-    names = [str(part) for part in first["loc"] if isinstance(part, str)]
-    flag = "--" + ".".join(names).replace("_", "-")
-    given = first["input"]
-    shown = " ".join(map(str, given)) if isinstance(given, tuple | list) else given
-    return f"{flag} {shown}: {problem[0].lower()}{problem[1:]}".removesuffix(".") + "."
-
-
-def differences(config: TrainConfig, base: TrainConfig) -> list[str]:
-    """Return the flags that turn one config into another, as they are typed.
-
-    Args:
-        config: where to get.
-        base: where to start, for example a preset's config.
-
-    Returns:
-        One string a flag: ``"--loss hinge"``, ``"--g.lr 0.0001"``.
-    """
-    return [
-        f"--{name.replace('_', '-')}" + (f"={value.lower()}" if value in ("True", "False") else f" {value}")
-        for name, value in _flat(config).items()
-        if value != _flat(base)[name] and value is not None
-    ]
-
-
-def settings_made(config: TrainConfig) -> dict[str, str]:
-    """Return flag -> value, as typed, of every setting that a recipe makes and does not leave to its default."""
-    made = {name for name in config.model_fields_set if name not in ("data", "preset")}
-    made |= {f"{part}.{name}" for part in _NESTED for name in getattr(config, part).model_fields_set}
-    values = _flat(config)
-    return {name.replace("_", "-"): value for name, value in values.items() if name in made and value is not None}
-
-
-def _dotted(model: type[BaseModel], prefix: str = "") -> list[str]:
-    """Return the names of all fields, those of the players as ``g.lr``."""
-    names: list[str] = []
-    for name, field in model.model_fields.items():
-        kind = field.annotation
-        if isinstance(kind, type) and issubclass(kind, BaseModel):
-            names += _dotted(kind, f"{prefix}{name}.")
-        else:
-            names.append(prefix + name)
-    return names
-
-
-def _flat(model: BaseModel, prefix: str = "") -> dict[str, str | None]:
-    """Return flag -> value as typed, None where unset; a flag that is repeated holds its repetition."""
-    values: dict[str, str | None] = {}
-    for name in type(model).model_fields:
-        value = getattr(model, name)
-        if isinstance(value, BaseModel):
-            values |= _flat(value, f"{prefix}{name}.")
-        elif not prefix and name in _REPEATED:
-            values[name] = f" --{name} ".join(value) or "none"
-        elif isinstance(value, tuple):
-            values[prefix + name] = " ".join(map(str, value))
-        else:
-            values[prefix + name] = None if value is None else str(value)
-    return values
-
-
-def read_config_file(path: Path) -> dict[str, Any]:
-    """Read settings from a TOML or JSON file, a run's ``config.json`` included.
-
-    Args:
-        path: the file.
-
-    Returns:
-        field -> value.
-
-    Raises:
-        UsageError: the file is missing or cannot be parsed.
-    """
-    try:
-        text = path.read_text(encoding="utf-8")
-        values = json.loads(text) if path.suffix == ".json" else tomllib.loads(text)
-    except OSError as error:
-        raise UsageError(f"--config: cannot read {path}: {error.strerror}.") from None
-    except ValueError as error:
-        raise UsageError(f"--config: {path} is not valid {path.suffix.removeprefix('.').upper()}: {error}.") from None
-    if not isinstance(values, dict):
-        raise UsageError(f"--config: {path} must hold a table of settings, not a {type(values).__name__}.")
-    return {key: value for key, value in values.items() if value is not None}

@@ -10,13 +10,14 @@ from PIL import Image
 from torch import Tensor, nn
 
 from sparring.checkpoint import check_fits, load_checkpoint
-from sparring.config import TrainConfig, validate
+from sparring.config import TrainConfig
 from sparring.errors import CheckpointError, UsageError
 from sparring.networks import build_players
 from sparring.pictures import to_images
 from sparring.randomness import latents, randomness
 from sparring.runs import RunDirectory
 from sparring.runtime import pick_device
+from sparring.settings import validate
 
 _BATCH = 250
 

@@ -79,7 +79,7 @@ def modern(data: str) -> TrainConfig:
     """Relativistic loss with R1 + R2 on a D without normalization, with burn-in: the default for images of your own.
 
     ``sparring train path/to/images``. After R3GAN (arXiv:2501.05441), on DCGAN's networks; the penalties' weight follows from
-    resolution and batch size (`sparring.config.auto_weight`) and is taken in every fourth turn of D.
+    resolution and batch size (`sparring.penalties.auto_weight`) and is taken in every fourth turn of D.
     """
     return TrainConfig(
         data=data,

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from sparring.checkpoint import Checkpoint, load_checkpoint, quarantine, sweep
 from sparring.combinations import cautions
-from sparring.config import TrainConfig, differences, merge, resolve
+from sparring.config import TrainConfig
 from sparring.data import Data, open_data
 from sparring.errors import CheckpointError, UsageError, unknown_name
 from sparring.generator import Generator, stored_config
@@ -24,6 +24,7 @@ from sparring.presets import PRESETS, preset_for
 from sparring.report import write_report
 from sparring.runs import Event, RunDirectory, RunLock, create_run, run_directories, storage_error
 from sparring.runtime import Runtime
+from sparring.settings import differences, merge, resolve
 from sparring.tensorboard import TensorBoardLog
 from sparring.trainer import EVALUATION_SEED, Observer, Trainer
 

@@ -5,13 +5,12 @@ from __future__ import annotations
 import contextlib
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict
 from typing import Any
 
 import numpy as np
 import torch
-from torch import Tensor, nn
-from torch.nn.utils.parametrizations import _SpectralNorm
+from torch import Tensor
 
 from sparring.checkpoint import (
     Checkpoint,
@@ -22,7 +21,7 @@ from sparring.checkpoint import (
     prune,
     save_checkpoint,
 )
-from sparring.config import PlayerConfig, TrainConfig
+from sparring.config import TrainConfig
 from sparring.data import Data
 from sparring.data.sampler import batch_indices
 from sparring.ema import Ema
@@ -32,13 +31,15 @@ from sparring.games.generation import generation_game
 from sparring.generator import generate
 from sparring.metrics.judge import Judge, floor
 from sparring.networks import build_players
-from sparring.optim import build_optimizer, differentiable, laid_out_like, set_schedule
+from sparring.optim import differentiable, laid_out_like, set_schedule
 from sparring.pictures import image_grid, save_png, scatter
+from sparring.players import Player
+from sparring.progress import Gauges, Progress
 from sparring.randomness import draw_prior, randomness
 from sparring.runs import Event, EventLog, RunDirectory, storage_error, write_atomically
 from sparring.runtime import Runtime
 from sparring.schedules import burn_in, decay
-from sparring.turns import Descent
+from sparring.turns import Descent, pieces
 
 #: Latents of evaluations are the same for every run, whatever its seed, so that scores can be compared.
 EVALUATION_SEED = 1
@@ -49,73 +50,6 @@ _MOST_SKIPS = 10  # turns in a row without a finite gradient before the run stop
 _NEAR_HALF = 0.05  # how near to ½ the accuracy of D counts as equilibrium
 
 Observer = Callable[[Event], None]
-
-
-@dataclass
-class Progress:
-    """Where a run stands; part of every checkpoint."""
-
-    step: int = 0
-    images_seen: int = 0
-    best_step: int | None = None
-    best_score: float | None = None
-    evaluations_since_best: int = 0
-    rows_at_equilibrium: int = 0
-    skipped: int = 0
-    skipped_in_a_row: dict[str, int] = field(default_factory=lambda: {"D": 0, "G": 0})
-
-
-class Gauges:
-    """Sums signals where they are computed and reads them once a row of the log."""
-
-    def __init__(self) -> None:
-        self.sums: Tensors = {}
-        self.counts: dict[str, int] = {}
-
-    def add(self, name: str, value: Tensor) -> None:
-        """Add a scalar."""
-        self.sums[name] = self.sums[name] + value if name in self.sums else value
-        self.counts[name] = self.counts.get(name, 0) + 1
-
-    def read(self) -> dict[str, float]:
-        """Return the means since the last reading and start again."""
-        means = {name: float(total) / self.counts[name] for name, total in self.sums.items()}
-        self.sums, self.counts = {}, {}
-        return means
-
-
-@dataclass(frozen=True)
-class Player:
-    """A network with its optimizer, and what must not change while the other side plays."""
-
-    network: nn.Module
-    config: PlayerConfig
-    optimizer: torch.optim.Optimizer = field(init=False)
-
-    def __post_init__(self) -> None:
-        object.__setattr__(self, "optimizer", build_optimizer(list(self.network.parameters()), self.config))
-
-    @property
-    def parameters(self) -> list[Tensor]:
-        """The parameters that the optimizer moves."""
-        return [parameter for group in self.optimizer.param_groups for parameter in group["params"]]
-
-    @contextlib.contextmanager
-    def still(self) -> Iterator[None]:
-        """Keep running statistics and power iterations from following batches that are not this player's turn."""
-        norms = [module for module in self.network.modules() if isinstance(module, nn.modules.batchnorm._BatchNorm)]
-        spectra = [module for module in self.network.modules() if isinstance(module, _SpectralNorm)]
-        for norm in norms:
-            norm.track_running_stats = False
-        for spectrum in spectra:
-            spectrum.eval()
-        try:
-            yield
-        finally:
-            for norm in norms:
-                norm.track_running_stats = True
-            for spectrum in spectra:
-                spectrum.train()
 
 
 class Trainer:
@@ -225,7 +159,7 @@ class Trainer:
         player = self.players[turn.player]
         before = [buffer.clone() for buffer in player.network.buffers()]
         payoffs, gradients = [], None
-        for piece in _pieces(batch, self.config.accumulate):
+        for piece in pieces(batch, self.config.accumulate):
             payoff, slopes = self._differentiate(turn, player, piece)
             payoffs.append(payoff)
             gradients = slopes if gradients is None else torch._foreach_add(gradients, slopes)
@@ -483,16 +417,6 @@ class Trainer:
 
     def _tick(self, event: str, **more: Any) -> None:
         self.clock.append({"event": event, "time": time.time(), "step": self.progress.step, **more})
-
-
-def _pieces(batch: Batch, count: int) -> Iterator[Batch]:
-    """Split a batch for gradient accumulation; the mean over equal pieces is the mean over the batch."""
-    if count == 1:
-        yield batch
-        return
-    ys = [None] * count if batch.y is None else batch.y.chunk(count)
-    for x_real, y, z in zip(batch.x_real.chunk(count), ys, batch.z.chunk(count), strict=True):
-        yield replace(batch, x_real=x_real, y=y, z=z)
 
 
 def _mean_terms(payoffs: list[Payoff]) -> Tensors:

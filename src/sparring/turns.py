@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
@@ -87,3 +87,18 @@ class Turn:
     player: str
     play: Callable[[Batch], Payoff]
     exact: bool = False
+
+
+def pieces(batch: Batch, count: int) -> Iterator[Batch]:
+    """Split a batch for gradient accumulation; the mean over equal pieces is the mean over the batch.
+
+    Args:
+        batch: what the turn is played with.
+        count: how many pieces; divides B.
+    """
+    if count == 1:
+        yield batch
+        return
+    ys = [None] * count if batch.y is None else batch.y.chunk(count)
+    for x_real, y, z in zip(batch.x_real.chunk(count), ys, batch.z.chunk(count), strict=True):
+        yield replace(batch, x_real=x_real, y=y, z=z)

@@ -67,7 +67,7 @@ def _sentence(error: CycloptsError) -> str:
     if "pydantic" in type(error.__cause__).__module__:
         from pydantic import ValidationError
 
-        from sparring.config import describe
+        from sparring.settings import describe
 
         if isinstance(error.__cause__, ValidationError):
             return describe(error.__cause__)

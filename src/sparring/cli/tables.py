@@ -114,7 +114,7 @@ def explain(name: str, /) -> int:
 
 def _explain_preset(console: Console, preset: Preset) -> None:
     """Print the command, and every setting that the recipe makes."""
-    from sparring.config import settings_made
+    from sparring.settings import settings_made
 
     data = preset.suits[0] if preset.suits else "path/to/images"
     console.print(f"command  sparring train {data} --preset {preset.name}", markup=False)

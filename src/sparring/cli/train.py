@@ -7,7 +7,7 @@ from typing import Annotated, Any
 
 from cyclopts import Parameter
 
-from sparring.config import TrainOverrides, merge, read_config_file
+from sparring.settings import TrainOverrides, merge, read_config_file
 
 
 def train(

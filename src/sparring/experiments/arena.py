@@ -15,7 +15,7 @@ from typing import Any, TypeAlias
 import numpy as np
 import numpy.typing as npt
 
-from sparring.config import TrainConfig, merge, validate
+from sparring.config import TrainConfig
 from sparring.data.records import Data, Modes, make_data
 from sparring.data.synthetic import draw, ring
 from sparring.experiments.toys import gather
@@ -23,6 +23,7 @@ from sparring.metrics.judge import build_judge
 from sparring.metrics.modes import HIGH_QUALITY_SIGMAS
 from sparring.runs import Event, RunDirectory, create_run
 from sparring.runtime import Runtime
+from sparring.settings import merge, validate
 from sparring.trainer import EVALUATION_SEED, Trainer
 
 Points: TypeAlias = npt.NDArray[np.float64]

@@ -5,9 +5,9 @@ from __future__ import annotations
 from statistics import fmean
 from typing import Any
 
-from sparring.config import merge
 from sparring.experiments.arena import Points, centres, modes_found, play, share_on_modes
 from sparring.experiments.finding import Curve, Finding, Panel
+from sparring.settings import merge
 
 #: G moves twelve times as far a turn as D: it runs to whatever D likes best, and D comes after it too late. The rates fall to 0
 #: over the second half, so that the end of a run is not a chance moment of a chase.

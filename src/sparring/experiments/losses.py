@@ -8,9 +8,9 @@ from typing import Any
 
 import numpy as np
 
-from sparring.config import merge
 from sparring.experiments.arena import Played, play
 from sparring.experiments.finding import Cell, Curve, Finding, Panel
+from sparring.settings import merge
 from sparring.theory import EQUILIBRIUM_VALUE
 
 _SIZE: dict[str, Any] = {"latent_dim": 2, "batch_size": 64, "g": {"width": 32}, "d": {"width": 32}}

@@ -10,11 +10,12 @@ from typing import Any
 
 from pydantic import BaseModel
 
-from sparring.config import LENGTHS, TrainConfig, differences
+from sparring.config import LENGTHS, TrainConfig
 from sparring.penalties import PENALTIES
 from sparring.presets import PRESETS
 from sparring.report import wording
 from sparring.report.story import Story
+from sparring.settings import differences
 from sparring.stabilizers import STABILIZERS
 from sparring.version import __version__
 

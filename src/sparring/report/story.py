@@ -11,10 +11,11 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
-from sparring.config import TrainConfig, validate
+from sparring.config import TrainConfig
 from sparring.errors import UsageError
 from sparring.losses import LOSSES, Loss
 from sparring.runs import Event, RunDirectory, read_events
+from sparring.settings import validate
 
 
 @dataclass(frozen=True)
