@@ -18,7 +18,20 @@ from sparring.penalties import PENALTIES
 from sparring.presets import PRESETS
 from sparring.stabilizers import STABILIZERS
 
-QUICK = ["--steps", "6", "--threads", "1", "--eval-every", "3", "--eval-samples", "50", "--log-every", "1"]
+QUICK = [
+    "--steps",
+    "6",
+    "--threads",
+    "1",
+    "--eval-every",
+    "3",
+    "--eval-share",
+    "1",
+    "--eval-samples",
+    "50",
+    "--log-every",
+    "1",
+]
 
 
 @pytest.fixture(scope="module")

@@ -11,7 +11,7 @@ import pytest
 from sparring.config import TrainConfig
 from sparring.errors import UsageError
 from sparring.losses import LOSSES
-from sparring.networks import NETWORKS, refuse_unfit
+from sparring.networks import NETWORKS, refuse_latent_dim, refuse_unfit
 from sparring.presets import PRESETS, Preset, preset_for
 from sparring.session import plan_config
 from sparring.settings import differences, merge, read_config_file, resolve, settings_made, validate
@@ -76,6 +76,7 @@ def test_presets_are_complete_and_fit_their_data(preset: Preset) -> None:
         assert config.data == data
         assert validate(json.loads(config.model_dump_json())) == config
         refuse_unfit(config.network, shapes[data])
+        refuse_latent_dim(config.network, shapes[data], config.latent_dim)
     assert preset.summary.endswith(".")
     assert "arXiv" in preset.paper
     assert preset.config.__doc__
@@ -173,7 +174,9 @@ def test_an_unknown_preset_has_a_neighbour() -> None:
 
 @pytest.mark.parametrize("network", NETWORKS)
 def test_width_and_norm_default_to_the_networks_own(network: str) -> None:
-    config = TrainConfig(data="digits", preset="dcgan", network=network, steps=1)
+    config = TrainConfig(
+        data="digits", preset="dcgan", network=network, steps=1, prior=NETWORKS[network].prior or "normal"
+    )
     spec = config.network_spec((1, 28, 28))
     row = NETWORKS[network]
     assert (spec.g.width, spec.d.width, spec.g.norm, spec.d.norm) == (row.g_width, row.d_width, row.g_norm, row.d_norm)

@@ -25,8 +25,8 @@ from sparring.data import SOURCES
 from sparring.experiments import CLAIMS
 from sparring.losses import LOSSES
 from sparring.metrics import METRICS
-from sparring.metrics.features import EXTRACTORS
-from sparring.networks import NETWORKS, refuse_unfit
+from sparring.metrics.extractors import EXTRACTORS
+from sparring.networks import NETWORKS, refuse_latent_dim, refuse_unfit
 from sparring.penalties import PENALTIES
 from sparring.presets import PRESETS
 from sparring.session import plan_config
@@ -101,7 +101,7 @@ def test_commands_are_commands(page: Path, words: list[str], capsys: pytest.Capt
     elif verb == "theory":
         assert arguments["claim"] in {*CLAIMS, "all"}
     else:
-        assert verb in ("sample", "info", "report")
+        assert verb in ("sample", "info", "report", "evaluate", "compare")
 
 
 def check_training(page: Path, arguments: dict[str, Any]) -> None:
@@ -113,7 +113,9 @@ def check_training(page: Path, arguments: dict[str, Any]) -> None:
     data = arguments.get("data", overrides.get("data"))
     config = plan_config(data, arguments.get("preset"), overrides)
     assert data in SOURCES or data.startswith("path/to/") or data.endswith(".zip")
-    refuse_unfit(config.network, SHAPES.get(data, (3, 64, 64)))
+    shape = SHAPES.get(data, (3, 64, 64))
+    refuse_unfit(config.network, shape)
+    refuse_latent_dim(config.network, shape, config.latent_dim)
 
 
 def test_commands_are_found_at_all() -> None:
@@ -305,4 +307,4 @@ def test_every_extractor_is_stated_with_its_sha256(site: Path) -> None:
     for name, extractor in EXTRACTORS.items():
         assert name in page
         assert extractor.sha256 in page
-        assert f"{extractor.accuracy:.2%}" in page
+        assert extractor.accuracy is None or f"{extractor.accuracy:.2%}" in page

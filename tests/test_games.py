@@ -13,9 +13,9 @@ from sparring.config import TrainConfig
 from sparring.games import Batch, Clock, Turn
 from sparring.games.generation import generation_game
 from sparring.losses import LOSSES, Loss
-from sparring.networks import NETWORKS, build_players
+from sparring.networks import build_players
 from sparring.theory import EQUILIBRIUM_VALUE, value_function
-from tests.tools import LOSS_SETTINGS, small_config, trainer_for
+from tests.tools import ADVERSARIAL, LOSS_SETTINGS, small_config, trainer_for
 
 
 def batch(count: int = 4) -> Batch:
@@ -115,7 +115,7 @@ def differs(before: dict[str, Tensor], network: nn.Module) -> bool:
     return any(not torch.equal(before[name], value) for name, value in network.state_dict().items())
 
 
-@pytest.mark.parametrize("network", NETWORKS)
+@pytest.mark.parametrize("network", ADVERSARIAL)
 def test_each_turn_leaves_the_other_player_equal_to_the_bit(network: str, tmp_path: Path) -> None:
     """LECTURES G9, running statistics of batch norm included."""
     trainer = trainer_for(

@@ -27,6 +27,7 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> sparring.Run:
         g={"width": 4},
         d={"width": 4},
         eval_every=2,
+        eval_share=1.0,
         eval_samples=20,
         checkpoint_every=1,
         threads=1,

@@ -16,13 +16,14 @@ ROOT = Path(sparring.__file__).parent
 FLOORS: list[set[str]] = [
     {"version", "errors", "_lazy", "tables"},
     {"losses", "turns", "randomness", "schedules", "theory", "runs", "data"},
-    {"penalties", "augment", "networks", "stabilizers"},
-    {"metrics", "ema", "config", "combinations", "settings", "pictures"},
+    {"penalties", "augment", "networks", "stabilizers", "metrics"},
+    {"ema", "config", "combinations", "settings", "pictures"},
     {"games", "presets", "checkpoint", "runtime", "optim", "players", "progress"},
-    {"generator", "report", "tensorboard"},
+    {"generator", "report", "tensorboard", "scores"},
     {"trainer"},
     {"session"},
-    {"summary", "benchmarks", "experiments"},
+    {"summary", "benchmarks", "experiments", "evaluation"},
+    {"comparison"},
     {"cli"},
 ]
 FLOOR = {name: level for level, names in enumerate(FLOORS) for name in names}
@@ -71,6 +72,7 @@ ALLOWED: set[tuple[str, str]] = {
     ("config", "combinations"),
     ("combinations", "config"),
     ("settings", "config"),
+    ("settings", "combinations"),
     ("players", "optim"),
     ("penalties", "augment"),
 }

@@ -9,11 +9,13 @@ from torch.autograd import gradcheck, gradgradcheck
 from torch.testing import assert_close
 
 from sparring.errors import UsageError
-from sparring.networks import NETWORKS, NetworkSpec, PlayerSpec, build_players
+from sparring.networks import NETWORKS, PLAYERS, NetworkSpec, PlayerSpec, build_players, named_players
+from sparring.networks.likelihood import LikelihoodModel
 from sparring.networks.maxout import Maxout
 from sparring.networks.spec import doublings
 from sparring.networks.virtual import VirtualBatchNorm
 from sparring.summary import summarize
+from tests.tools import ADVERSARIAL, LIKELIHOOD
 
 SHAPES = [(2,), (1, 28, 28), (3, 32, 32), (3, 64, 64), (1, 96, 96)]
 
@@ -22,13 +24,20 @@ def spec(shape: tuple[int, ...], width: int = 8, norm: str = "batch", latent_dim
     return NetworkSpec(shape, latent_dim, PlayerSpec(width, norm), PlayerSpec(width, norm))
 
 
+def spec_for(name: str, shape: tuple[int, ...], width: int = 8, init_std: float | None = None) -> NetworkSpec:
+    """Return what any network can be asked for, with z of a length that it takes."""
+    row = NETWORKS[name]
+    G, D = PlayerSpec(width, "none", init_std=init_std), PlayerSpec(width, "none", init_std=init_std and init_std / 3)
+    return NetworkSpec(shape, 100 if row.latent_dim is None else row.latent_dim(shape), G, D)
+
+
 def source(seed: int = 0) -> torch.Generator:
     return torch.Generator().manual_seed(seed)
 
 
 @pytest.mark.parametrize("shape", SHAPES, ids=str)
 @pytest.mark.parametrize("norm", ["batch", "layer", "none"])
-@pytest.mark.parametrize("name", NETWORKS)
+@pytest.mark.parametrize("name", ADVERSARIAL)
 def test_shapes_ranges_and_gradients(name: str, norm: str, shape: tuple[int, ...]) -> None:
     if NETWORKS[name].unfit(shape):
         with pytest.raises(UsageError, match="--network"):
@@ -47,14 +56,37 @@ def test_shapes_ranges_and_gradients(name: str, norm: str, shape: tuple[int, ...
     assert all(bool(gradient.isfinite().all()) for gradient in gradients)
 
 
+@pytest.mark.parametrize("shape", SHAPES, ids=str)
+@pytest.mark.parametrize("name", LIKELIHOOD)
+def test_likelihoods_have_a_value_for_each_sample_and_gradients(name: str, shape: tuple[int, ...]) -> None:
+    if NETWORKS[name].unfit(shape):
+        with pytest.raises(UsageError, match="--network"):
+            build_players(name, spec_for(name, shape), source())
+        return
+    (G,) = build_players(name, spec_for(name, shape), source())
+    x = torch.randint(256, (2, *shape), generator=source()) / 127.5 - 1
+    parts = G.negative_log_likelihood(x, source())
+    assert {part.shape for part in parts.values()} == {(2,)}
+    gradients = torch.autograd.grad(sum(part.sum() for part in parts.values()), list(G.parameters()))
+    assert all(bool(gradient.abs().sum() > 0) for gradient in gradients)
+
+
+@pytest.mark.parametrize("name", NETWORKS)
+def test_the_players_are_those_of_the_game(name: str) -> None:
+    row = NETWORKS[name]
+    players = named_players(name, spec_for(name, (1, 28, 28)), source())
+    assert tuple(players) == row.players == PLAYERS[row.plays]
+    assert isinstance(players["G"], LikelihoodModel) == (row.plays == "likelihood")
+
+
 @pytest.mark.parametrize("name", NETWORKS)
 def test_weights_depend_on_the_generator_alone(name: str) -> None:
     torch.manual_seed(1)
-    first = build_players(name, spec((1, 28, 28)), source(5))
+    first = build_players(name, spec_for(name, (1, 28, 28)), source(5))
     torch.manual_seed(2)
-    again = build_players(name, spec((1, 28, 28)), source(5))
-    other = build_players(name, spec((1, 28, 28)), source(6))
-    for player in (0, 1):
+    again = build_players(name, spec_for(name, (1, 28, 28)), source(5))
+    other = build_players(name, spec_for(name, (1, 28, 28)), source(6))
+    for player in range(len(first)):
         states = [players[player].state_dict() for players in (first, again, other)]
         assert all(torch.equal(states[0][key], states[1][key]) for key in states[0])
         assert any(not torch.equal(states[0][key], states[2][key]) for key in states[0])
@@ -125,7 +157,14 @@ def test_doublings(side: int, split: tuple[int, int] | None) -> None:
         assert split[0] * 2 ** split[1] == side
 
 
-@pytest.mark.parametrize("name", NETWORKS)
+def test_normalization_of_a_G_that_plays_alone_is_what_was_asked() -> None:
+    for norm in NETWORKS["vae"].g_norms:
+        (G,) = build_players("vae", spec((1, 28, 28), norm=norm), source())
+        found = {type(module) for module in G.modules()} & {nn.BatchNorm2d, nn.GroupNorm}
+        assert found == {"batch": {nn.BatchNorm2d}, "layer": {nn.GroupNorm}, "none": set()}[norm]
+
+
+@pytest.mark.parametrize("name", ADVERSARIAL)
 def test_normalization_is_what_was_asked(name: str) -> None:
     for norm, kind in (("batch", nn.modules.batchnorm._BatchNorm), ("layer", nn.GroupNorm | nn.LayerNorm)):
         for player in build_players(name, spec((1, 28, 28), norm=norm), source()):
@@ -220,7 +259,10 @@ def test_the_mlp_has_three_hidden_layers_as_ever() -> None:
 
 @pytest.mark.parametrize("network", NETWORKS)
 def test_first_weights_have_the_spread_that_was_asked_for(network: str) -> None:
-    spec = NetworkSpec((1, 28, 28), 16, PlayerSpec(64, "none", init_std=0.3), PlayerSpec(64, "none", init_std=0.1))
-    for player, std in zip(build_players(network, spec, source()), (0.3, 0.1), strict=True):
-        weights = torch.cat([weight.detach().flatten() for weight in player.parameters() if weight.dim() > 1])
+    players = build_players(network, spec_for(network, (1, 28, 28), 64, init_std=0.3), source())
+    for player, std in zip(players, (0.3, 0.1), strict=False):
+        layers = [
+            module for module in player.modules() if isinstance(module, nn.Linear | nn.Conv2d | nn.ConvTranspose2d)
+        ]
+        weights = torch.cat([layer.weight.detach().flatten() for layer in layers])
         assert_close(weights.std(), torch.tensor(std), rtol=0.03, atol=0)

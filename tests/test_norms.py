@@ -13,11 +13,11 @@ from torch.testing import assert_close
 import sparring
 from sparring.ema import Ema
 from sparring.generator import generate
-from sparring.networks import NETWORKS, NetworkSpec, PlayerSpec, build_players
+from sparring.networks import NetworkSpec, PlayerSpec, build_players
 from sparring.networks.layers import normalization
 from sparring.networks.virtual import REFERENCE, VirtualBatchNorm
 from sparring.randomness import randomness
-from tests.tools import small_config, trainer_for
+from tests.tools import ADVERSARIAL, small_config, trainer_for
 
 SHAPES = [(3,), (3, 2, 4)]
 
@@ -98,7 +98,7 @@ def test_bfloat16_comes_back_as_it_came() -> None:
 
 
 @pytest.mark.parametrize("training", [True, False], ids=["training", "evaluation"])
-@pytest.mark.parametrize("network", NETWORKS)
+@pytest.mark.parametrize("network", ADVERSARIAL)
 def test_a_sample_does_not_depend_on_its_neighbours(network: str, training: bool) -> None:
     z = torch.randn(6, 4, generator=source(1))
     other = torch.cat((z[:1], 10 * torch.randn(2, 4, generator=source(2))))
@@ -114,7 +114,7 @@ def test_a_sample_does_not_depend_on_its_neighbours(network: str, training: bool
     assert (mixing(z)[0] - mixing(other)[0]).abs().max() > 1e-4
 
 
-@pytest.mark.parametrize("network", NETWORKS)
+@pytest.mark.parametrize("network", ADVERSARIAL)
 def test_training_and_evaluation_are_the_same(network: str) -> None:
     G, z = build_G(network), torch.randn(3, 4, generator=source(1))
     before = {name: value.clone() for name, value in G.state_dict().items()}
@@ -122,7 +122,7 @@ def test_training_and_evaluation_are_the_same(network: str) -> None:
     assert all(torch.equal(before[name], value) for name, value in G.state_dict().items())
 
 
-@pytest.mark.parametrize("network", NETWORKS)
+@pytest.mark.parametrize("network", ADVERSARIAL)
 def test_the_reference_is_drawn_after_all_weights(network: str) -> None:
     virtual, layer = build_G(network).state_dict(), build_G(network, "layer").state_dict()
     ours = {name.removeprefix("network."): value for name, value in virtual.items()}

@@ -19,10 +19,11 @@ from sparring.checkpoint import load_checkpoint, save_checkpoint
 from sparring.data import open_data
 from sparring.losses import LOSSES
 from sparring.metrics.judge import build_judge
+from sparring.networks import NETWORKS
 from sparring.runs import Event, RunDirectory
 from sparring.stabilizers import STABILIZERS
 from tests.stabilizers.settings import trial
-from tests.tools import LOSS_SETTINGS
+from tests.tools import LIKELIHOOD, LOSS_SETTINGS
 
 STEPS, KILLED_AT = 30, 12
 
@@ -37,6 +38,7 @@ SETTINGS: dict[str, Any] = {
     "sample_every": 10,
     "eval_every": 10,
     "eval_samples": 20,
+    "eval_share": 1.0,  # none is left out, however slow the machine is
     "checkpoint_every": 5,
     "device": "cpu",
     "precision": "fp32",
@@ -148,6 +150,22 @@ def test_a_stabilizer_without_its_memory_is_another_run(stabilizer: str, tmp_pat
     changed = {key.rpartition("/")[0] for key in straight.keys() & forgets.keys() if straight[key] != forgets[key]}
     assert changed >= {"00000010/memory", "00000012/G"}
     assert not changed & {"00000010/G", "00000010/D"}
+
+
+@pytest.mark.filterwarnings("ignore:This process .* is multi-threaded:DeprecationWarning")
+@pytest.mark.parametrize("network", LIKELIHOOD)
+def test_a_network_that_plays_alone_is_resumed_to_the_bit(network: str, tmp_path: Path) -> None:
+    row = NETWORKS[network]
+    settings = {name: value for name, value in (SETTINGS | SHORT).items() if name != "d"}
+    settings |= {"network": network, "prior": row.prior, "resolution": 8, "sample_every": 5}
+    settings |= {} if row.latent_dim is None else {"latent_dim": row.latent_dim((1, 8, 8))}
+    assert run_process(tmp_path / "straight", settings) == 0
+    assert run_process(tmp_path / "killed", settings, 9) == -signal.SIGKILL
+    assert run_process(tmp_path / "killed", settings) == 0
+    straight = fingerprint(tmp_path / "straight")
+    assert straight == fingerprint(tmp_path / "killed")
+    parts = {key.split("/")[1] for key in straight if key.startswith("00000012/")}
+    assert parts == {"G", "G_ema", "G_optimizer"}
 
 
 def test_another_seed_is_another_run(tmp_path: Path) -> None:

@@ -10,6 +10,7 @@ import signal
 import subprocess
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -53,6 +54,7 @@ def test_old_checkpoints_go_and_the_best_stays(tmp_path: Path) -> None:
         out=tmp_path,
         steps=40,
         eval_every=4,
+        eval_share=1.0,
         eval_samples=100,
         checkpoint_every=4,
         keep=2,
@@ -141,7 +143,7 @@ def poison(trainer: Trainer, steps: set[int], player: str) -> None:
                 return payoff
             return Payoff({name: term * math.inf for name, term in payoff.terms.items()}, payoff.signals)
 
-        return Turn(turn.player, play, turn.exact) if turn.player == player else turn
+        return replace(turn, play=play) if turn.player == player else turn
 
     turns = trainer.game.turns
     object.__setattr__(trainer.game, "turns", lambda clock: tuple(spoil(turn) for turn in turns(clock)))
@@ -388,7 +390,15 @@ def test_burn_in_scales_the_penalty(tmp_path: Path) -> None:
 
 
 def test_patience_stops_the_run_and_the_same_command_does_not_go_on(tmp_path: Path) -> None:
-    settings = {"steps": 60, "eval_every": 4, "eval_samples": 50, "patience": 2, "batch_size": 4, "threads": 1}
+    settings = {
+        "steps": 60,
+        "eval_every": 4,
+        "eval_share": 1.0,
+        "eval_samples": 50,
+        "patience": 2,
+        "batch_size": 4,
+        "threads": 1,
+    }
     settings["g"] = {"lr": 1e-12}  # nothing improves after the first evaluation but by chance
     run = sparring.train("ring", out=tmp_path, **settings)
     evaluations = run.directory.events("eval")
@@ -415,7 +425,7 @@ def test_equilibrium_counts_rows_in_a_row(tmp_path: Path) -> None:
 
 
 def test_a_loss_of_0_is_no_reason_to_stop(tmp_path: Path) -> None:
-    trainer = trainer_for(tmp_path, "ring", equilibrium=1, patience=1, eval_every=1, log_every=1)
+    trainer = trainer_for(tmp_path, "ring", equilibrium=1, patience=1, eval_every=1, eval_share=1.0, log_every=1)
     trainer.gauges.add("D/loss", torch.tensor(0.0))
     trainer.gauges.add("D/accuracy", torch.tensor(1.0))
     trainer._log_row()

@@ -6,8 +6,10 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
+from sparring.combinations import without_opponent
 from sparring.config import TrainConfig
 from sparring.data import Data, open_data
+from sparring.networks import NETWORKS
 from sparring.runs import RunDirectory, create_run
 from sparring.runtime import Runtime
 from sparring.settings import merge, validate
@@ -15,6 +17,10 @@ from sparring.trainer import Observer, Trainer
 
 #: Settings without which a loss makes no sense.
 LOSS_SETTINGS: dict[str, dict[str, Any]] = {"wasserstein": {"penalty": ("wgan-gp:10",), "d": {"norm": "none"}}}
+
+#: Networks by the game that they play.
+ADVERSARIAL = [name for name, row in NETWORKS.items() if row.plays == "adversarial"]
+LIKELIHOOD = [name for name, row in NETWORKS.items() if row.plays == "likelihood"]
 
 _SMALL: dict[str, Any] = {
     "preset": "points",
@@ -34,8 +40,13 @@ _SMALL: dict[str, Any] = {
 
 
 def small_config(data: str, **settings: Any) -> TrainConfig:
-    """Return a config of a run that takes milliseconds."""
-    return validate(merge({"data": data} | _SMALL, settings))
+    """Return a config of a run that takes milliseconds; a network that plays alone gets the z it needs for 28×28 images."""
+    small = {"data": data} | _SMALL
+    row = NETWORKS[settings.get("network", small["network"])]
+    if row.name in LIKELIHOOD:
+        latent_dim = small["latent_dim"] if row.latent_dim is None else row.latent_dim((1, 28, 28))
+        small = without_opponent(small) | {"prior": row.prior, "latent_dim": latent_dim}
+    return validate(merge(small, settings))
 
 
 @cache

@@ -24,8 +24,10 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 from safetensors.torch import save_file
+from torch import nn
 
-from sparring.metrics.features import EXTRACTORS, Classifier, load_extractor
+from sparring.metrics.extractors import EXTRACTORS, load_extractor
+from sparring.metrics.extractors.classifier import Classifier
 
 WEIGHTS = Path(__file__).resolve().parents[1] / "src" / "sparring" / "metrics" / "weights"
 MAX_BYTES = 1_000_000
@@ -122,7 +124,7 @@ def fit(x: torch.Tensor, y: torch.Tensor, recipe: Recipe, seed: int, batch: int 
 
 
 @torch.no_grad()
-def accuracy(net: Classifier, x: torch.Tensor, y: torch.Tensor) -> float:
+def accuracy(net: nn.Module, x: torch.Tensor, y: torch.Tensor) -> float:
     """Return the fraction of images whose largest logit is the label's."""
     found = torch.cat([net(part)[1].argmax(dim=1) for part in x.split(250)])
     return float((found == y).double().mean())
@@ -146,8 +148,8 @@ def train(name: str, data_root: Path, seed: int, threads: int) -> None:
 def check(name: str, data_root: Path) -> None:
     """Print the test accuracy of the shipped weights beside the one that the table states."""
     extractor = EXTRACTORS[RECIPES[name].version]
-    score = accuracy(load_extractor(extractor.name), *load(data_root, RECIPES[name].folder, "t10k"))
-    print(f"{extractor.weights}: test accuracy {score:.2%}, stated {extractor.accuracy:.2%}, sha256 {extractor.sha256}")
+    score = accuracy(load_extractor(extractor.name).net, *load(data_root, RECIPES[name].folder, "t10k"))
+    print(f"{extractor.name}: test accuracy {score:.2%}, stated {extractor.accuracy:.2%}, sha256 {extractor.sha256}")
 
 
 def main(argv: list[str]) -> None:

@@ -22,8 +22,8 @@ from sparring.augment import AUGMENTATIONS
 from sparring.config import TrainConfig
 from sparring.data import SOURCES
 from sparring.losses import LOSSES
-from sparring.metrics import METRICS
-from sparring.metrics.features import EXTRACTORS
+from sparring.metrics import FAMILIES, METRICS
+from sparring.metrics.extractors import EXTRACTORS
 from sparring.networks import NETWORKS
 from sparring.penalties import PENALTIES
 from sparring.presets import PRESETS
@@ -84,7 +84,13 @@ def augmentations() -> str:
 
 def networks() -> str:
     rows = [
-        (f"`{name}`", row.summary, f"{row.g_width} / {row.d_width}", row.g_norm, row.d_norm)
+        (
+            f"`{name}`",
+            row.summary,
+            f"{row.g_width} / {row.d_width or '–'}",
+            row.g_norm,
+            row.d_norm if row.d_width else "–",
+        )
         for name, row in NETWORKS.items()
     ]
     parts = [table(("`--network`", "what", "width of G / D", "norm of G", "norm of D"), rows)]
@@ -115,9 +121,18 @@ def presets() -> str:
 
 def metrics() -> str:
     rows = [
-        (f"`{name}`", row.summary, row.better, row.unit, row.needs, linked(row.paper)) for name, row in METRICS.items()
+        (f"`{name}`", f"`{row.family}`", row.summary, row.better, row.unit, linked(row.paper))
+        for name, row in METRICS.items()
     ]
-    return table(("metric", "what", "better", "unit", "needs", "paper"), rows)
+    return table(("metric", "`--metrics`", "what", "better", "unit", "paper"), rows)
+
+
+def families() -> str:
+    rows = [
+        (f"`{name}`", ", ".join(f"`{other}`" for other in row.also) or "–", row.summary, row.needs)
+        for name, row in FAMILIES.items()
+    ]
+    return table(("`--metrics`", "also", "what", "needs"), rows)
 
 
 def data() -> str:
@@ -128,10 +143,15 @@ def data() -> str:
 
 def extractors() -> str:
     rows = [
-        (f"`{name}`", row.summary, f"{row.accuracy:.2%}", str(row.feature_dim), f"`{row.sha256}`")
+        (f"`{name}`", row.summary, str(row.feature_dim), _percent(row.accuracy), linked(row.paper), f"`{row.sha256}`")
         for name, row in EXTRACTORS.items()
     ]
-    return table(("extractor", "what", "accuracy on the 10,000 test images", "features", "sha256 of its weights"), rows)
+    head = ("extractor", "what", "features", "accuracy on the 10,000 test images", "paper", "sha256 of its weights")
+    return table(head, rows)
+
+
+def _percent(share: float | None) -> str:
+    return "–" if share is None else f"{share:.2%}"
 
 
 def flags() -> str:
@@ -178,7 +198,7 @@ def commands() -> str:
     from sparring.cli import app
 
     parts = []
-    for verb in ("sample", "list", "explain", "info", "report", "bench modes", "theory"):
+    for verb in ("sample", "evaluate", "compare", "list", "explain", "info", "report", "bench modes", "theory"):
         text = StringIO()
         app.help_print(verb.split(), console=Console(file=text, width=_HELP_WIDTH))
         parts.append(f"### sparring {verb}\n\n```text\n{text.getvalue().strip()}\n```\n")
@@ -216,6 +236,7 @@ GENERATED: dict[str, Callable[[], str]] = {
     "networks": networks,
     "presets": presets,
     "metrics": metrics,
+    "families": families,
     "data": data,
     "extractors": extractors,
     "flags": flags,

@@ -19,10 +19,14 @@ from sparring.version import __version__
 
 if TYPE_CHECKING:
     from sparring.augment import AUGMENTATIONS as AUGMENTATIONS
+    from sparring.comparison import Comparison as Comparison
+    from sparring.comparison import compare as compare
     from sparring.config import TrainConfig as TrainConfig
     from sparring.data import Data as Data
     from sparring.data import open_data as open_data
     from sparring.errors import UsageError as UsageError
+    from sparring.evaluation import Evaluation as Evaluation
+    from sparring.evaluation import evaluate as evaluate
     from sparring.generator import Generator as Generator
     from sparring.losses import LOSSES as LOSSES
     from sparring.losses import Loss as Loss
@@ -40,10 +44,14 @@ if TYPE_CHECKING:
 
 _HOME = {
     "AUGMENTATIONS": "sparring.augment",
+    "Comparison": "sparring.comparison",
+    "compare": "sparring.comparison",
     "TrainConfig": "sparring.config",
     "Data": "sparring.data",
     "open_data": "sparring.data",
     "UsageError": "sparring.errors",
+    "Evaluation": "sparring.evaluation",
+    "evaluate": "sparring.evaluation",
     "Generator": "sparring.generator",
     "LOSSES": "sparring.losses",
     "Loss": "sparring.losses",

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from typing import TYPE_CHECKING
+from collections.abc import Iterator, Mapping
+from typing import TYPE_CHECKING, Any
 
 from sparring.losses import LOSSES, Labels, Loss
+from sparring.networks import NETWORKS
 from sparring.penalties import PENALTIES, Penalty
 
 if TYPE_CHECKING:
@@ -14,9 +15,17 @@ if TYPE_CHECKING:
 
 _TORCH_MOMENTUM = 0.1  # the default of the setting
 
+#: What is of the game against D, and means nothing to a network that plays alone; beside them, ``burn_in.penalty``.
+AGAINST_D = (
+    *("loss", "penalty", "penalty_every", "stabilizer", "augment", "real_label", "fake_label"),
+    *("d", "alternate", "equilibrium"),
+)
+
 
 def contradictions(config: TrainConfig) -> Iterator[str]:
     """Yield why a combination of settings is wrong, one sentence each, naming the flags."""
+    yield from _opponent(config)
+    yield from _architecture(config)
     loss, penalties = LOSSES[config.loss], [PENALTIES[name] for name in config.penalties]
     yield from _labels(config, loss)
     yield from _slope(config, loss, penalties)
@@ -25,6 +34,30 @@ def contradictions(config: TrainConfig) -> Iterator[str]:
     yield from _balance(config, loss)
     yield from _groups(config)
     yield from _without_effect(config)
+
+
+def _opponent(config: TrainConfig) -> Iterator[str]:
+    """A network that plays alone has nothing to do with the settings of the game against D, whatever their value."""
+    if "D" in config.players:
+        return
+    given = [name for name in AGAINST_D if name in config.model_fields_set and name != "d"]
+    given += [f"d.{name}" for name in config.d.model_fields_set if "d" in config.model_fields_set]
+    given += ["burn_in.penalty"] if "penalty" in config.burn_in.model_fields_set else []
+    for name in given:
+        yield (
+            f"--{name.replace('_', '-')}: the network '{config.network}' learns from the likelihood of the data and plays "
+            "against no D, so this would do nothing; leave it out"
+        )
+
+
+def _architecture(config: TrainConfig) -> Iterator[str]:
+    """What the network itself allows."""
+    row = NETWORKS[config.network]
+    if config.g_norm not in row.g_norms:
+        allowed = " or ".join(row.g_norms)
+        yield f"--g.norm {config.g_norm}: the network '{row.name}' would not be what it is with it; give --g.norm {allowed}"
+    if row.prior not in (None, config.prior):
+        yield f"--prior {config.prior}: the network '{row.name}' is made for z of the other prior; give --prior {row.prior}"
 
 
 def _labels(config: TrainConfig, loss: Loss) -> Iterator[str]:
@@ -120,6 +153,18 @@ def _without_effect(config: TrainConfig) -> Iterator[str]:
         yield "--patience counts evaluations, but --eval-every is 0; give --eval-every 500"
     if config.equilibrium and not config.log_every:
         yield "--equilibrium counts rows of the log, but --log-every is 0; give --log-every 50"
+
+
+def without_opponent(values: Mapping[str, Any]) -> dict[str, Any]:
+    """Return settings without those of the game against D.
+
+    Args:
+        values: field -> value, nested as a config is written.
+    """
+    left = {name: value for name, value in values.items() if name not in AGAINST_D}
+    if "burn_in" in left:
+        left["burn_in"] = {name: value for name, value in left["burn_in"].items() if name != "penalty"}
+    return left
 
 
 def cautions(config: TrainConfig) -> Iterator[str]:

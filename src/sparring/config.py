@@ -11,12 +11,21 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    SerializerFunctionWrapHandler,
+    field_validator,
+    model_serializer,
+    model_validator,
+)
 
 from sparring.augment import AUGMENTATIONS
-from sparring.combinations import contradictions
+from sparring.combinations import contradictions, without_opponent
 from sparring.errors import unknown_name
 from sparring.losses import LOSSES, Labels
+from sparring.metrics import METRICS, family_of
 from sparring.networks import NETWORKS, NetworkSpec, PlayerSpec
 from sparring.penalties import auto_weight, parse_penalty
 from sparring.stabilizers import parse_stabilizer
@@ -142,6 +151,18 @@ class TrainConfig(_Frozen):
     checkpoint_every: int = Field(1000, ge=0, description="steps between checkpoints; 0 = only at the end")
     keep: int = Field(2, ge=1, description="newest checkpoints to keep, beside the best")
     eval_samples: int = Field(2000, ge=10, description="generated samples in an evaluation")
+    eval_metrics: tuple[str, ...] = Field(
+        (), description="families of metrics, separated by commas (sparring list families); the usual ones of the data if unset"
+    )
+    eval_features: str | None = Field(
+        None, description="feature extractor (sparring list extractors); the one that knows the data if unset"
+    )
+    eval_share: float = Field(
+        0.1, gt=0, le=1, description="largest share of the time that evaluations take; more are skipped, never the last"
+    )
+    best_by: str | None = Field(
+        None, description="metric that the best checkpoint is chosen by, and --patience looks at"
+    )
     patience: int = Field(0, ge=0, description="stop after this many evaluations without a better score; 0 = never")
     equilibrium: int = Field(
         0, ge=0, description="stop after this many rows of the log with D's accuracy within 0.05 of ½; 0 = never"
@@ -169,7 +190,7 @@ class TrainConfig(_Frozen):
             raise ValueError("choose 1 for grey or 3 for colour")
         return channels
 
-    @field_validator("penalty", "augment", "stabilizer", mode="before")
+    @field_validator("penalty", "augment", "stabilizer", "eval_metrics", mode="before")
     @classmethod
     def _one_name_is_a_list_of_one(cls, given: Any) -> Any:
         return () if given in NONE else (given,) if isinstance(given, str) else given
@@ -199,6 +220,16 @@ class TrainConfig(_Frozen):
             raise ValueError("each augmentation can be given once")
         return names
 
+    @field_validator("eval_metrics")
+    @classmethod
+    def _families_exist(cls, names: tuple[str, ...]) -> tuple[str, ...]:
+        return tuple(dict.fromkeys(family_of(name) for word in names for name in word.split(",")))
+
+    @field_validator("best_by")
+    @classmethod
+    def _metric_exists(cls, name: str | None) -> str | None:
+        return None if name is None else _known(name, METRICS)
+
     @model_validator(mode="after")
     def _one_length(self) -> TrainConfig:
         given = [name for name in LENGTHS if getattr(self, name) is not None]
@@ -212,6 +243,18 @@ class TrainConfig(_Frozen):
         if reason is not None:
             raise ValueError(reason)
         return self
+
+    @model_serializer(mode="wrap")
+    def _what_is_at_work(self, write: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        """Write no setting of a player that does not play: nobody shall read it as if it did something."""
+        values: dict[str, Any] = write(self)
+        return values if "D" in self.players else without_opponent(values)
+
+    @property
+    def players(self) -> dict[str, PlayerConfig]:
+        """The settings of those who play, by name."""
+        settings: dict[str, PlayerConfig] = {"G": self.g, "D": self.d}
+        return {name: settings[name] for name in NETWORKS[self.network].players}
 
     @property
     def labels(self) -> Labels:
@@ -297,7 +340,8 @@ LENGTHS = ("steps", "epochs", "images")
 #: What takes all of a preset's penalties, augmentations or stabilizers away.
 NONE: tuple[Any, ...] = ("none", ("none",), ["none"], (), [])
 _NOT_IDENTITY = {
-    *("log_every", "sample_every", "eval_every", "checkpoint_every", "keep", "eval_samples", "patience", "equilibrium"),
+    *("log_every", "sample_every", "eval_every", "checkpoint_every", "keep", "patience", "equilibrium"),
+    *("eval_samples", "eval_metrics", "eval_features", "eval_share", "best_by"),
     *("device", "threads", "data_root"),
 }
 

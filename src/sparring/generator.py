@@ -63,6 +63,8 @@ class Generator:
         source: the checkpoint that it comes from.
         shape: shape of one sample, ``(C, H, W)`` or ``(2,)``.
         step: the step of training at which it was saved.
+        data_sha256: hash of the data that it was trained on.
+        device: where it computes.
     """
 
     def __init__(self, source: Path, device: str = "cpu") -> None:
@@ -81,12 +83,13 @@ class Generator:
         saved = load_checkpoint(self.source, {"G_ema"})
         self.shape: tuple[int, ...] = tuple(saved.state["shape"])
         self.step: int = saved.state["step"]
+        self.data_sha256: str = saved.state["data_sha256"]
         self._scale: float = saved.state["scale"]
-        network, _ = build_players(self.config.network, self.config.network_spec(self.shape), randomness(0))
+        network, *_ = build_players(self.config.network, self.config.network_spec(self.shape), randomness(0))
         check_fits("G_ema", saved.parts["G_ema"], network.state_dict())
         network.load_state_dict(saved.parts["G_ema"])
-        self._device = pick_device(device)
-        self.network = network.eval().requires_grad_(False).to(self._device)
+        self.device = pick_device(device)
+        self.network = network.eval().requires_grad_(False).to(self.device)
 
     def sample(self, n: int = 64, seed: int = 0) -> Tensor:
         """Draw samples; the first of them are the same for every n.
@@ -102,7 +105,7 @@ class Generator:
             UsageError: n is not positive.
         """
         _refuse_none(n)
-        return generate(self.network, self.config, seed, 0, n, self._device, self._scale)
+        return generate(self.network, self.config, seed, 0, n, self.device, self._scale)
 
     def batches(self, n: int, seed: int = 0) -> Iterator[Tensor]:
         """Draw the samples of `sample` without holding all of them in memory.
@@ -120,7 +123,15 @@ class Generator:
         _refuse_none(n)
         for first in range(0, n, _BATCH):
             count = min(_BATCH, n - first)
-            yield generate(self.network, self.config, seed, first, count, self._device, self._scale)
+            yield generate(self.network, self.config, seed, first, count, self.device, self._scale)
+
+    def draw(self, seed: int, first: int, count: int) -> Tensor:
+        """Return samples number ``first`` … ``first + count - 1`` of the endless list that a seed stands for.
+
+        Returns:
+            ``[count, *shape]`` float32 on the CPU.
+        """
+        return generate(self.network, self.config, seed, first, count, self.device, self._scale)
 
     def images(self, n: int = 64, seed: int = 0) -> list[Image.Image]:
         """Draw samples as pictures.

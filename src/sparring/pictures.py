@@ -54,6 +54,20 @@ def image_grid(x: Tensor, columns: int | None = None) -> Image.Image:
     return grid
 
 
+def pairs_grid(ours: Tensor, theirs: Tensor, columns: int = 8) -> Image.Image:
+    """Lay pairs out, each sample above its partner.
+
+    Args:
+        ours: ``[N, C, H, W]`` in [-1, 1], above.
+        theirs: likewise, below.
+        columns: pairs in a row.
+    """
+    rows = zip(torch.split(ours, columns), torch.split(theirs, columns), strict=True)
+    blank = -torch.ones(columns, *ours.shape[1:])
+    padded = (torch.cat((part, blank))[:columns] for row in rows for part in row)
+    return image_grid(torch.cat(list(padded)), columns)
+
+
 def scatter(points: Tensor, reference: np.ndarray) -> Image.Image:
     """Draw generated points over real ones.
 
@@ -80,7 +94,7 @@ def to_png(picture: Image.Image, origin: str) -> bytes:
     """
     note = PngInfo()
     note.add_text("Software", f"sparring {__version__}")
-    note.add_text("Source", "synthetic: made by a generative adversarial network")
+    note.add_text("Source", "synthetic: made by a generative network")
     note.add_text("Comment", origin)
     buffer = io.BytesIO()
     picture.save(buffer, "PNG", pnginfo=note)

@@ -213,6 +213,54 @@ def lsgan(data: str) -> TrainConfig:
     )
 
 
+def vae(data: str) -> TrainConfig:
+    """A variational autoencoder (arXiv:1312.6114) on dcgan32's convolutions, for contrast.
+
+    ``sparring train digits --preset vae`` takes two minutes on one thread with bf16 matrix units and reaches FD 22.8, class KL
+    0.23 and at most 1.69 bits per dimension with seed 0: soft digits, of every class. z is short, so that the prior holds
+    little that no digit was encoded to.
+    """
+    return TrainConfig(
+        data=data,
+        preset="vae",
+        resolution=32,
+        network="vae",
+        latent_dim=16,
+        g=GeneratorConfig(lr=1e-3, betas=(0.9, 0.999), width=32, ema_half_life=2000),
+        batch_size=64,
+        decay_from=0.5,
+        images=100_000,
+        sample_every=250,
+        eval_every=500,
+        checkpoint_every=1000,
+    )
+
+
+def pixelcnn(data: str) -> TrainConfig:
+    """A Gated PixelCNN (arXiv:1606.05328) on 28×28 grey images, for contrast.
+
+    ``sparring train digits --preset pixelcnn`` takes six minutes on one thread with bf16 matrix units, and one more to draw the
+    2,000 samples that are scored at its end: FD 18.7, class KL 0.12 and 1.24 bits per dimension with seed 0. Its strokes are
+    sharp, but not all of them make a digit.
+    """
+    return TrainConfig(
+        data=data,
+        preset="pixelcnn",
+        resolution=28,
+        network="pixelcnn",
+        latent_dim=28 * 28,
+        prior="uniform",
+        g=GeneratorConfig(lr=2e-3, betas=(0.9, 0.999), width=32, ema_half_life=1000, clip_grad=1.0),
+        batch_size=32,
+        decay_from=0.0,
+        decay="cosine",
+        images=40_000,
+        sample_every=250,
+        eval_every=1250,
+        checkpoint_every=250,
+    )
+
+
 @dataclass(frozen=True)
 class Preset:
     """A row of `PRESETS`.
@@ -309,6 +357,20 @@ PRESETS: dict[str, Preset] = {
             paper="Mao et al. 2017, arXiv:1611.04076",
             when="When the classic loss saturates.",
             config=lsgan,
+        ),
+        Preset(
+            name="vae",
+            summary="A variational autoencoder: no opponent, an upper bound of the likelihood, soft samples.",
+            paper="Kingma and Welling 2013, arXiv:1312.6114",
+            when="For contrast: what the same data, metrics and convolutions give without a game.",
+            config=vae,
+        ),
+        Preset(
+            name="pixelcnn",
+            summary="A fully visible belief network: no opponent, an exact likelihood, one pixel after another.",
+            paper="van den Oord et al. 2016, arXiv:1606.05328",
+            when="For contrast, on small grey images: what an exact likelihood buys, and what its samples cost.",
+            config=pixelcnn,
         ),
     )
 }

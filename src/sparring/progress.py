@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import time
 from dataclasses import dataclass, field
+from types import TracebackType
 
 from torch import Tensor
 
@@ -18,7 +20,7 @@ class Progress:
     evaluations_since_best: int = 0
     rows_at_equilibrium: int = 0
     skipped: int = 0
-    skipped_in_a_row: dict[str, int] = field(default_factory=lambda: {"D": 0, "G": 0})
+    skipped_in_a_row: dict[str, int] = field(default_factory=dict)
 
 
 class Gauges:
@@ -38,3 +40,27 @@ class Gauges:
         means = {name: float(total) / self.counts[name] for name, total in self.sums.items()}
         self.sums, self.counts = {}, {}
         return means
+
+
+class Stopwatch:
+    """Measures what share of the time since the start something takes: everything done inside ``with stopwatch``."""
+
+    def __init__(self) -> None:
+        self._start = time.monotonic()
+        self._spent = 0.0
+        self._longest = 0.0
+
+    def __enter__(self) -> None:
+        self._entered = time.monotonic()
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        took = time.monotonic() - self._entered
+        self._spent += took
+        self._longest = max(self._longest, took)
+
+    def has_room(self, share: float) -> bool:
+        """Return whether another round, as long as the longest so far, would keep within a share of the time by its end."""
+        after = time.monotonic() - self._start + self._longest
+        return self._spent + self._longest <= share * after or self._spent == 0.0

@@ -8,6 +8,7 @@ runs/00007-digits-dcgan/
     samples/00000500.png
     checkpoints/00001000/
     best                the name of the best checkpoint
+    scores.json         what ``sparring evaluate`` measured
     report.html
     tensorboard/
 ```
@@ -186,6 +187,11 @@ class RunDirectory:
     def report_file(self) -> Path:
         """The self-contained report."""
         return self.path / "report.html"
+
+    @property
+    def scores_file(self) -> Path:
+        """What was measured after training, JSON."""
+        return self.path / "scores.json"
 
     @property
     def checkpoints_dir(self) -> Path:

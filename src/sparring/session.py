@@ -17,8 +17,8 @@ from sparring.data import Data, open_data
 from sparring.errors import CheckpointError, UsageError, unknown_name
 from sparring.generator import Generator, stored_config
 from sparring.losses import LOSSES, Loss
-from sparring.metrics.judge import build_judge
-from sparring.networks import NETWORKS, Network, refuse_unfit
+from sparring.metrics.judge import Judge, build_judge
+from sparring.networks import NETWORKS, Network, refuse_latent_dim, refuse_unfit
 from sparring.penalties import PENALTIES
 from sparring.presets import PRESETS, preset_for
 from sparring.report import write_report
@@ -114,7 +114,7 @@ def train(
 
 def _build_trainer(plan: _Plan, observers: tuple[Observer, ...]) -> Trainer:
     config, runtime = plan.config, plan.runtime
-    judge = build_judge(plan.data, config.eval_samples, EVALUATION_SEED) if config.eval_every else None
+    judge = _judge(plan) if config.eval_every else None
     trainer = Trainer(config, plan.data, judge, plan.run, runtime, observers, plan.checkpoint)
     opening: Event = {
         "event": "start",
@@ -132,6 +132,18 @@ def _build_trainer(plan: _Plan, observers: tuple[Observer, ...]) -> Trainer:
     for observer in observers:
         observer(opening)
     return trainer
+
+
+def _judge(plan: _Plan) -> Judge | None:
+    config = plan.config
+    wishes = {"families": config.eval_metrics or None, "features": config.eval_features, "primary": config.best_by}
+    judge = build_judge(plan.data, config.eval_samples, EVALUATION_SEED, **wishes)  # type: ignore[arg-type]
+    if judge is None and any(wishes.values()):
+        raise UsageError(
+            f"--eval-features: no extractor at hand knows {plan.data.name}; pip install 'sparring[efficientnet]', or name one "
+            "(sparring list extractors)."
+        )
+    return judge
 
 
 def _report(run: RunDirectory, observers: tuple[Observer, ...]) -> None:
@@ -198,6 +210,7 @@ def _plan(
     opened = _open(source, plan_config(label, preset, overrides))
     config = plan_config(label, preset, overrides, in_plane=len(opened.shape) == 1)
     refuse_unfit(config.network, opened.shape)
+    refuse_latent_dim(config.network, opened.shape, config.latent_dim)
     if config.augment and len(opened.shape) == 1:
         raise UsageError(f"--augment {config.augment[0]}: points cannot be augmented, only images; leave it out.")
     shifting = [name for name in config.penalties if PENALTIES[name].images_only]
@@ -259,10 +272,23 @@ def _is_run_of(run: RunDirectory, config: TrainConfig) -> bool:
         return False
 
 
-def _open(source: DataSource, config: TrainConfig) -> Data:
+def open_data_of(config: TrainConfig, data_root: Path | None = None) -> Data:
+    """Open the data that a run was trained on.
+
+    Args:
+        config: of the run.
+        data_root: folder that holds data sets already downloaded; the config's own if None.
+
+    Raises:
+        UsageError: it is not there any more, or was an object of a program's.
+    """
+    return _open(config.data, config, data_root)
+
+
+def _open(source: DataSource, config: TrainConfig, data_root: Path | None = None) -> Data:
     return open_data(
         source,
-        data_root=config.data_root,
+        data_root=data_root or config.data_root,
         resolution=config.resolution,
         channels=config.channels,
         fit=config.fit,

@@ -13,11 +13,13 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, create_model
 
+from sparring.combinations import without_opponent
 from sparring.config import LENGTHS, NONE, TrainConfig
 from sparring.errors import UsageError, unknown_name
 from sparring.losses import LOSSES, Labels
+from sparring.networks import NETWORKS
 
-_REPEATED = ("penalty", "augment", "stabilizer")
+_REPEATED = ("penalty", "augment", "stabilizer", "eval_metrics")
 _NESTED = ("g", "d", "burn_in")
 
 
@@ -52,13 +54,16 @@ def resolve(base: TrainConfig, overrides: Mapping[str, Any]) -> TrainConfig:
         UsageError: a value is out of range or contradicts another; the sentence names the flag.
     """
     values = base.model_dump()
+    network = NETWORKS.get(str(overrides.get("network", base.network)))
+    if network is not None and "D" not in network.players:
+        values = without_opponent(values)  # the preset's own; what is given by hand is refused
     if any(overrides.get(name) is not None for name in LENGTHS):
         values.update(dict.fromkeys(LENGTHS))
     loss = LOSSES.get(str(overrides.get("loss")))
-    if loss is not None and not loss.smoothable:
+    if loss is not None and not loss.smoothable and "real_label" in values:
         # The preset smoothed the labels of its own loss; the one chosen by hand has none.
         values |= {"real_label": Labels.real, "fake_label": Labels.fake}
-    if overrides.get("penalty") in NONE:
+    if overrides.get("penalty") in NONE and "penalty_every" in values:
         values["penalty_every"] = 1  # how often the preset computes the penalties that are taken away here
     return validate(merge(values, overrides))
 
@@ -117,10 +122,11 @@ def differences(config: TrainConfig, base: TrainConfig) -> list[str]:
     Returns:
         One string a flag: ``"--loss hinge"``, ``"--g.lr 0.0001"``.
     """
+    before = _typed(base, None)
     return [
         f"--{name.replace('_', '-')}" + (f"={value.lower()}" if value in ("True", "False") else f" {value}")
         for name, value in _flat(config).items()
-        if value != _flat(base)[name] and value is not None
+        if value != before.get(name) and value is not None
     ]
 
 
@@ -144,15 +150,20 @@ def _dotted(model: type[BaseModel], prefix: str = "") -> list[str]:
     return names
 
 
-def _flat(model: BaseModel, prefix: str = "") -> dict[str, str | None]:
+def _flat(config: TrainConfig) -> dict[str, str | None]:
     """Return flag -> value as typed, None where unset; a flag that is repeated holds its repetition."""
+    return _typed(config, config.model_dump())
+
+
+def _typed(model: BaseModel, written: Mapping[str, Any] | None, prefix: str = "") -> dict[str, str | None]:
+    """Return what `_flat` does, of the settings that are written, or of all."""
     values: dict[str, str | None] = {}
-    for name in type(model).model_fields:
+    for name in type(model).model_fields if written is None else written:
         value = getattr(model, name)
         if isinstance(value, BaseModel):
-            values |= _flat(value, f"{prefix}{name}.")
+            values |= _typed(value, written and written[name], f"{prefix}{name}.")
         elif not prefix and name in _REPEATED:
-            values[name] = f" --{name} ".join(value) or "none"
+            values[name] = f" --{name.replace('_', '-')} ".join(value) or "none"
         elif isinstance(value, tuple):
             values[prefix + name] = " ".join(map(str, value))
         else:

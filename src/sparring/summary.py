@@ -1,4 +1,4 @@
-"""Both players, layer by layer: output shapes, parameters and FLOPs."""
+"""The players, layer by layer: output shapes, parameters and FLOPs."""
 
 from __future__ import annotations
 
@@ -13,7 +13,8 @@ from torch.utils.flop_counter import FlopCounterMode
 from sparring.checkpoint import load_checkpoint
 from sparring.config import TrainConfig
 from sparring.generator import find_checkpoint, stored_config
-from sparring.networks import NETWORKS, build_players
+from sparring.networks import NETWORKS, named_players
+from sparring.networks.likelihood import LikelihoodModel, LikelihoodPass
 from sparring.randomness import randomness
 from sparring.runs import RunDirectory
 from sparring.session import plan_config
@@ -66,9 +67,10 @@ def summarize(network: nn.Module, x: Tensor) -> list[LayerSummary]:
     shapes: dict[str, tuple[int, ...]] = {}
 
     def note(name: str) -> torch.utils.hooks.RemovableHandle:
-        return network.get_submodule(name).register_forward_hook(
-            lambda module, inputs, output: shapes.setdefault(name, tuple(output.shape[1:])) and None
-        )
+        def hook(module: nn.Module, given: object, output: Tensor) -> None:  # what it returned would be the new output
+            shapes.setdefault(name, tuple(output.shape[1:]))
+
+        return network.get_submodule(name).register_forward_hook(hook)
 
     was_training = network.training
     hooks = [note(name) for name, _ in leaves]
@@ -135,8 +137,12 @@ def players_of_run(path: Path) -> tuple[str, Players]:
 
 def _players(config: TrainConfig, shape: tuple[int, ...]) -> Players:
     spec = config.network_spec(shape)
-    G, D = build_players(config.network, spec, randomness(0))
-    return {"G": summarize(G, torch.zeros(1, config.latent_dim)), "D": summarize(D, torch.zeros(1, *spec.judged_shape))}
+    networks = named_players(config.network, spec, randomness(0))
+    G = networks["G"]
+    if isinstance(G, LikelihoodModel):  # the pass that trains it visits every layer, and each once
+        return {"G": summarize(LikelihoodPass(G), torch.zeros(1, *shape))}
+    D = summarize(networks["D"], torch.zeros(1, *spec.judged_shape))
+    return {"G": summarize(G, torch.zeros(1, config.latent_dim)), "D": D}
 
 
 def summary_table(player: str, rows: list[LayerSummary]) -> Table:

@@ -27,14 +27,14 @@ from sparring.data.sampler import batch_indices
 from sparring.ema import Ema
 from sparring.errors import TrainingDivergedError
 from sparring.games import Batch, Clock, Payoff, Turn
-from sparring.games.generation import generation_game
+from sparring.games.table import build_game
 from sparring.generator import generate
-from sparring.metrics.judge import Judge, floor
-from sparring.networks import build_players
+from sparring.metrics.judge import Judge, Scores, floor
+from sparring.networks import named_players
 from sparring.optim import differentiable, laid_out_like, set_schedule
 from sparring.pictures import image_grid, save_png, scatter
 from sparring.players import Player
-from sparring.progress import Gauges, Progress
+from sparring.progress import Gauges, Progress, Stopwatch
 from sparring.randomness import draw_prior, randomness
 from sparring.runs import Event, EventLog, RunDirectory, storage_error, write_atomically
 from sparring.runtime import Runtime
@@ -82,17 +82,20 @@ class Trainer:
         self.config, self.data, self.judge, self.run, self.runtime = config, data, judge, run, runtime
         self.observers = observers
         self.total_steps = config.total_steps(len(data))
-        G, D = build_players(config.network, config.network_spec(data.shape), randomness(config.seed, "weights"))
-        for network in (G, D):
+        spec = config.network_spec(data.shape)
+        networks = named_players(config.network, spec, randomness(config.seed, "weights"))
+        for network in networks.values():
             network.to(device=runtime.device, memory_format=self._layout)  # type: ignore[call-overload]
-        self.game = generation_game(G, D, config, data.shape)
-        self.players = {"G": Player(G, config.g), "D": Player(D, config.d)}
-        self.ema = Ema(G, config.g.ema_half_life)
+        self.game = build_game(networks, config, data.shape)
+        self.players = {name: Player(network, config.players[name]) for name, network in networks.items()}
+        self.ema = Ema(networks["G"], config.g.ema_half_life)
         self.progress = Progress()
         self.gauges = Gauges()
+        self.stopwatch = Stopwatch()
         self.saved_step: int | None = None
         self.unsaved: OSError | None = None
         self._stop = False
+        self._left_out = False
         if checkpoint is not None:
             self._restore(checkpoint)
             self._point_to_best()
@@ -146,8 +149,8 @@ class Trainer:
         self._set_schedules()
         real: tuple[Tensor, Tensor | None] | None = None
         for index, turn in enumerate(self.game.turns(self._clock())):
-            if turn.player == "D" or real is None:
-                real = self._real_batch(progress.step * config.d.steps + index)
+            if turn.fresh or real is None:
+                real = self._real_batch(progress.step * self.game.real_batches + index)
             self._play(turn, self._batch(real, index))
         progress.images_seen += config.batch_size
         progress.step += 1
@@ -206,7 +209,7 @@ class Trainer:
         """Leave the weights as they are; stop when it happens again and again."""
         progress = self.progress
         progress.skipped += 1
-        progress.skipped_in_a_row[turn.player] += 1
+        progress.skipped_in_a_row[turn.player] = progress.skipped_in_a_row.get(turn.player, 0) + 1
         self._emit({"event": "skipped", "step": progress.step, "player": turn.player, "reason": "gradient not finite"})
         if progress.skipped_in_a_row[turn.player] >= _MOST_SKIPS:
             reason = f"the gradient of {turn.player} was not finite {_MOST_SKIPS} times in a row"
@@ -216,10 +219,7 @@ class Trainer:
         self._tick("diverged", reason=reason)
         saved = self.run.checkpoints()
         where = f"the last good checkpoint is {saved[-1]}" if saved else "there is no checkpoint yet"
-        return (
-            f"training diverged at step {self.progress.step}: {reason}; {where}; "
-            "lower --g.lr and --d.lr, or add --penalty r1:1."
-        )
+        return f"training diverged at step {self.progress.step}: {reason}; {where}; {self.game.advice}."
 
     @contextlib.contextmanager
     def _others_still(self, moving: str) -> Iterator[None]:
@@ -276,7 +276,7 @@ class Trainer:
         if _due(step, config.sample_every, last):
             self._draw_samples()
         if self.judge is not None and _due(step, config.eval_every, last):
-            self._evaluate(self.judge)
+            self._evaluate(self.judge, last)
         if config.checkpoint_every and step % config.checkpoint_every == 0:
             self._save()
 
@@ -303,26 +303,39 @@ class Trainer:
             self._warn(str(storage_error("a sample grid", path, error)))
         self._emit({"event": "samples", "step": step, "images": self.progress.images_seen, "file": path.name})
 
-    def _evaluate(self, judge: Judge) -> None:
-        scores = judge.score(lambda first, count: self._generate(EVALUATION_SEED, first, count))
+    def _evaluate(self, judge: Judge, last: bool) -> None:
+        """Score the averaged generator, unless evaluations have had their share of the time; the last one always comes."""
         progress = self.progress
-        row: Event = {"event": "eval", "step": progress.step, "images": progress.images_seen, **scores.values}
-        row["epoch"] = progress.images_seen / len(self.data)
+        if not last and not self.stopwatch.has_room(self.config.eval_share):
+            self._leave_out_evaluation()
+            return
+        with self.stopwatch:
+            scores = judge.score(lambda first, count: self._generate(EVALUATION_SEED, first, count))
+        row: Event = {"event": "eval", "step": progress.step, "images": progress.images_seen}
+        row |= {"epoch": progress.images_seen / len(self.data), **_told(scores)}
         if scores.histogram is not None:
             row["histogram"] = list(scores.histogram)
-        self._emit(row | {"protocol": scores.protocol})
+        self._emit(row)
         score = scores.values[judge.primary]
         progress.evaluations_since_best += 1
-        if np.isfinite(score) and (progress.best_score is None or score < progress.best_score):
-            progress.best_score, progress.best_step, progress.evaluations_since_best = score, progress.step, 0
+        if judge.better(score, progress.best_score):
+            progress.best_score, progress.best_step, progress.evaluations_since_best = float(score), progress.step, 0
             self._save()
             self._point_to_best()
+
+    def _leave_out_evaluation(self) -> None:
+        if not self._left_out:
+            share = f"{self.config.eval_share:.0%}"
+            self._warn(
+                f"evaluations take more than {share} of the time, so some are left out (--eval-share, --eval-samples)"
+            )
+        self._left_out = True
 
     def _measure_floor(self) -> None:
         """Score real images in place of generated ones: what a perfect generator would get."""
         if self.judge is not None and self.judge.protocol.split != "train":
             scores = floor(self.data, self.judge)
-            self._emit({"event": "floor", "step": 0, **scores.values, "protocol": scores.protocol})
+            self._emit({"event": "floor", "step": 0, **_told(scores)})
 
     def _generate(self, seed: int, first: int, count: int) -> Tensor:
         return generate(self.ema.network, self.config, seed, first, count, self.runtime.device, self.data.scale)
@@ -417,6 +430,15 @@ class Trainer:
 
     def _tick(self, event: str, **more: Any) -> None:
         self.clock.append({"event": event, "time": time.time(), "step": self.progress.step, **more})
+
+
+def _told(scores: Scores) -> Event:
+    """Return scores as an event holds them: values, the ends of their intervals, and the protocol's line."""
+    values = {name: float(value) for name, value in scores.values.items()}
+    ends = {
+        n: [value.low, value.high] for n, value in scores.values.items() if np.isfinite((value.low, value.high)).all()
+    }
+    return values | {"intervals": ends, "protocol": scores.protocol.short()}
 
 
 def _mean_terms(payoffs: list[Payoff]) -> Tensors:

@@ -82,11 +82,13 @@ class Turn:
         player: whose parameters change.
         play: a batch -> the payoff, whose loss the trainer minimizes over the player's parameters.
         exact: whether the turn must stay in float32 because it differentiates twice.
+        fresh: whether it is played with real samples of its own, and not with those of the turn before it.
     """
 
     player: str
     play: Callable[[Batch], Payoff]
     exact: bool = False
+    fresh: bool = False
 
 
 def pieces(batch: Batch, count: int) -> Iterator[Batch]:

@@ -121,7 +121,7 @@ def test_without_mnist_one_sentence_says_what_to_do(root: Path) -> None:
 
 @pytest.mark.skipif(not (SHARED / "mnist").is_dir(), reason="the whole data sets are not beside the repository")
 def test_real_triples_show_what_their_labels_say() -> None:
-    from sparring.metrics.features import extract
+    from sparring.metrics.extractors import extract
 
     data = open_data("stacked-mnist", data_root=SHARED)
     assert data.samples.shape == (128_000, 3, 28, 28)

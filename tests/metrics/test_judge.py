@@ -11,7 +11,7 @@ import torch
 from sparring.data import Data, Modes, open_data
 from sparring.errors import UsageError
 from sparring.metrics import METRICS
-from sparring.metrics.features import extract
+from sparring.metrics.extractors import extract
 from sparring.metrics.frechet import frechet_distance
 from sparring.metrics.judge import Judge, build_judge, floor
 
@@ -80,7 +80,7 @@ def test_worse_images_score_worse_and_the_floor_is_lowest(digits: Data, judge: J
     low = floor(digits, judge)
     found = [judge.score(lambda a, n, x=(real + s * noise): x[a : a + n]).values["fd"] for s in (0.3, 0.6, 1.2)]
     assert low.values["fd"] < found[0] < found[1] < found[2]
-    assert low.protocol == judge.protocol.short().replace(" ema]", " real]")
+    assert low.protocol == replace(judge.protocol, weights="real")
 
 
 def test_one_class_only_costs_its_surprise(digits: Data, judge: Judge) -> None:
@@ -134,7 +134,7 @@ def test_the_floor_states_how_many_real_images_there_were(digits: Data) -> None:
     built = build_judge(digits, 5000, seed=0)
     assert built is not None
     scores = floor(digits, built)
-    assert " n600/300 " in scores.protocol
+    assert " n600/300 " in scores.protocol.short()
     assert scores == floor(digits, built)
 
 

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -12,7 +13,7 @@ from sparring.data import Data, open_data
 from sparring.data.records import make_data
 from sparring.errors import UsageError
 from sparring.metrics import METRICS
-from sparring.metrics.features import extract
+from sparring.metrics.extractors import extract
 from sparring.metrics.judge import Judge, build_judge, floor
 
 PLACES = np.array([100, 10, 1])
@@ -123,16 +124,19 @@ def test_the_floor_scores_real_triples(digits: torch.Tensor) -> None:
     low = floor(data, built)
     assert low.values["modes"] == len(set(numbers))
     assert low.values["reverse_kl"] == pytest.approx(divergence(numbers), rel=1e-12)
-    assert low.protocol == built.protocol.short().replace("n60", "n40").replace(" ema]", " real]")
+    assert low.protocol == replace(built.protocol, n_generated=40, weights="real")
 
 
 def test_the_protocol_names_the_classifier_and_the_count(digits: torch.Tensor) -> None:
     judge = judge_of(digits, 26_000)
     line = judge.protocol.short()
-    assert line.startswith("reverse_kl[digits-v1@0d86a89f n26000 stacked-mnist/modes@")
+    assert line.startswith(
+        "reverse_kl[digits-v1@0d86a89f per-channel-u8-luma-bilinear-antialias-28 n26000 stacked-mnist/modes@"
+    )
     assert line.endswith(" seed1 ema]")
     assert judge.name == "stacked-digits-v1"
-    assert judge.primary == judge.metrics[0] == judge.protocol.metric == "reverse_kl"
+    assert judge.primary == judge.protocol.metric == "reverse_kl"
+    assert judge.metrics == ("modes", "reverse_kl")
     assert METRICS[judge.primary].better == "lower"
     assert set(judge.metrics) <= set(METRICS)
 

@@ -10,10 +10,10 @@ from torch import Tensor, nn
 from torch.autograd import gradcheck, gradgradcheck
 from torch.testing import assert_close
 
-from sparring.networks import NETWORKS, NetworkSpec, PlayerSpec, build_players
+from sparring.networks import NetworkSpec, PlayerSpec, build_players
 from sparring.networks.layers import Logit, draw_weights
 from sparring.networks.minibatch import MinibatchDiscrimination, MinibatchStddev
-from tests.tools import small_config
+from tests.tools import ADVERSARIAL, small_config
 
 
 def source(seed: int = 0) -> torch.Generator:
@@ -178,7 +178,7 @@ def test_the_logit_reads_features_and_views(views: dict[str, int]) -> None:
 
 
 @pytest.mark.parametrize("views", VIEWS, ids=str)
-@pytest.mark.parametrize("network", NETWORKS)
+@pytest.mark.parametrize("network", ADVERSARIAL)
 def test_D_starts_without_the_batch_and_learns_to_read_it(network: str, views: dict[str, int]) -> None:
     spec = NetworkSpec((1, 28, 28), 4, PlayerSpec(8, "none"), PlayerSpec(8, "none", **views))
     D = build_players(network, spec, source())[1].double()

@@ -12,12 +12,12 @@ from torch.testing import assert_close
 from sparring.augment import augmented
 from sparring.games.generation import GenerationTurns
 from sparring.losses import LOSSES, Labels
-from sparring.networks import NETWORKS, NetworkSpec, PlayerSpec, build_players
+from sparring.networks import NetworkSpec, PlayerSpec, build_players
 from sparring.stabilizers.packing import pack, unpack
 from sparring.summary import players_of_run
 from sparring.turns import Batch
 from tests.stabilizers.toys import weights_after
-from tests.tools import small_config, trainer_for
+from tests.tools import ADVERSARIAL, small_config, trainer_for
 
 
 def source(seed: int = 0) -> torch.Generator:
@@ -50,7 +50,7 @@ def test_packs_of_one_are_the_plain_game_to_the_bit(tmp_path: Path) -> None:
     assert any(plain[name].shape != two[name].shape or not torch.equal(plain[name], two[name]) for name in plain)
 
 
-@pytest.mark.parametrize("network", NETWORKS)
+@pytest.mark.parametrize("network", ADVERSARIAL)
 def test_D_judges_packs_and_G_makes_samples(network: str, tmp_path: Path) -> None:
     trainer = trainer_for(
         tmp_path, "digits", network=network, stabilizer=("packing:2",), g={"width": 4}, d={"width": 4}, batch_size=8

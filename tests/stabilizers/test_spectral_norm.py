@@ -13,10 +13,10 @@ from torch.nn.utils import parametrize
 from torch.testing import assert_close
 
 from sparring.games import Clock
-from sparring.networks import NETWORKS, NetworkSpec, PlayerSpec, build_players
+from sparring.networks import NetworkSpec, PlayerSpec, build_players
 from sparring.networks.layers import Logit
 from sparring.networks.spectral import normalize_spectra
-from tests.tools import small_config, trainer_for
+from tests.tools import ADVERSARIAL, small_config, trainer_for
 
 SHAPE = (1, 28, 28)
 POINT_NETWORKS = ["mlp", "maxout"]
@@ -62,7 +62,7 @@ def largest(D: nn.Module) -> Tensor:
     return torch.stack([torch.linalg.matrix_norm(weight, 2) for weight in weights(D)])
 
 
-@pytest.mark.parametrize("network", NETWORKS)
+@pytest.mark.parametrize("network", ADVERSARIAL)
 def test_the_largest_singular_value_of_every_weight_is_1_and_stays_so(network: str) -> None:
     plain, D = build(network, views=True, spectral=False)[1], build(network, views=True)[1]
     x = torch.randn(2, *SHAPE, generator=source())
@@ -124,7 +124,7 @@ def test_the_first_vectors_depend_on_the_generator_alone_and_leave_torchs_own_as
     assert all(not torch.equal(first[name], other[name]) for name in first if first[name].numel() > 1)
 
 
-@pytest.mark.parametrize("network", NETWORKS)
+@pytest.mark.parametrize("network", ADVERSARIAL)
 def test_the_weights_are_those_drawn_without_it(network: str) -> None:
     plain, spectral = build(network, views=True, spectral=False), build(network, views=True)
     for without, with_it in zip(plain, spectral, strict=True):

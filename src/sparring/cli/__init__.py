@@ -23,7 +23,7 @@ app.command("sparring.cli.sample:sample", name="sample", help="Draw samples from
 app.command(
     "sparring.cli.tables:list_table",
     name="list",
-    help="List losses, penalties, stabilizers, augmentations, networks, presets, data or metrics.",
+    help="List losses, penalties, stabilizers, augmentations, networks, presets, data, metrics or extractors.",
 )
 app.command(
     "sparring.cli.tables:explain", name="explain", help="Explain a name: formula, paper, when to use it, what to watch."
@@ -31,6 +31,10 @@ app.command(
 app.command(
     "sparring.cli.info:info", name="info", help="Show both players side by side: layers, shapes, parameters, FLOPs."
 )
+app.command(
+    "sparring.cli.evaluate:evaluate", name="evaluate", help="Measure a run or a folder of images against real data."
+)
+app.command("sparring.cli.compare:compare", name="compare", help="Compare runs that were measured in the same way.")
 app.command("sparring.cli.report:report", name="report", help="Write a run's report again.")
 app.command("sparring.cli.bench:bench", name="bench", help="Compare recipes under locked protocols.")
 app.command("sparring.cli.theory:theory", name="theory", help="Run the lectures' claims as experiments.")

@@ -163,12 +163,21 @@ def _scores(event: Event) -> str:
 
 
 def _players(event: Event) -> str:
-    """Return D(x) and D(G(z)) where they are probabilities, the mean logits otherwise."""
-    if "D/real_prob" in event:
+    """Return D(x) and D(G(z)) where they are probabilities, the mean logits otherwise; without D how likely the data are."""
+    if "G/bits_per_dim" in event:
+        name = "bits/dim at most" if "G/kl" in event else "bits/dim"  # with a KL it is a bound
+        pairs: tuple[tuple[str, float | None], ...] = ((name, event["G/bits_per_dim"]),)
+    elif "D/real_prob" in event:
         pairs = (("D(x)", event["D/real_prob"]), ("D(G(z))", event["D/fake_prob"]))
     else:
         pairs = (("logit of x", event.get("D/real_logits")), ("of G(z)", event.get("D/fake_logits")))
     return "  ".join(f"{name} {value:.2f}" for name, value in pairs if value is not None)
+
+
+def wide_console() -> Console:
+    """Return this process's standard output for tables: in a file or pipe, which have no width, nothing is cut off."""
+    console = Console(highlight=False, soft_wrap=True)
+    return console if console.is_terminal else Console(highlight=False, soft_wrap=True, width=160)
 
 
 def console_observer() -> ConsoleObserver:

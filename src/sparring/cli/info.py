@@ -1,4 +1,4 @@
-"""``sparring info``: both players side by side."""
+"""``sparring info``: the players side by side."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ def info(
     *,
     shape: tuple[int, int, int] | None = None,
 ) -> int:
-    """Show both players side by side: layers, output shapes, parameters and FLOPs of one sample.
+    """Show the players side by side: layers, output shapes, parameters and FLOPs of one sample.
 
     Args:
         what: A run directory, a checkpoint, or a preset.

@@ -1,4 +1,4 @@
-"""``sparring list`` and ``sparring explain``: the tables as text. Nothing here imports torch."""
+"""``sparring list`` and ``sparring explain``: the tables as text. Only that of the extractors imports torch."""
 
 from __future__ import annotations
 
@@ -13,7 +13,18 @@ if TYPE_CHECKING:
 
     from sparring.presets import Preset
 
-TableName = Literal["losses", "penalties", "stabilizers", "augmentations", "networks", "presets", "metrics", "data"]
+TableName = Literal[
+    "losses",
+    "penalties",
+    "stabilizers",
+    "augmentations",
+    "networks",
+    "presets",
+    "metrics",
+    "families",
+    "data",
+    "extractors",
+]
 
 
 def _load(table: TableName) -> Mapping[str, Any]:
@@ -47,10 +58,18 @@ def _load(table: TableName) -> Mapping[str, Any]:
             from sparring.metrics import METRICS
 
             return METRICS
+        case "families":
+            from sparring.metrics import FAMILIES
+
+            return FAMILIES
         case "data":
             from sparring.data import SOURCES
 
             return SOURCES
+        case "extractors":
+            from sparring.metrics.extractors import EXTRACTORS
+
+            return EXTRACTORS
 
 
 _SINGULAR: dict[TableName, str] = {
@@ -61,17 +80,20 @@ _SINGULAR: dict[TableName, str] = {
     "networks": "network",
     "presets": "preset",
     "metrics": "metric",
+    "families": "family of metrics",
     "data": "data set",
+    "extractors": "feature extractor",  # last, because it alone brings torch
 }
 #: What `explain` prints of a row, in this order, where the row has it.
-_EXPLAINED = ("formula", "paper", "when", "watch", "licence", "better")
+_EXPLAINED = ("formula", "paper", "when", "watch", "licence", "better", "unit", "family", "also", "resize", "sha256")
 
 
 def list_table(table: TableName, /) -> int:
     """List the names that a flag takes.
 
     Args:
-        table: losses, penalties, stabilizers, augmentations, networks, presets, metrics or data.
+        table: losses, penalties, stabilizers, augmentations, networks, presets, metrics, families (of metrics), data or
+            extractors.
     """
     from rich.console import Console
     from rich.table import Table
@@ -93,10 +115,10 @@ def explain(name: str, /) -> int:
     """
     from rich.console import Console
 
-    tables = {table: _load(table) for table in _SINGULAR}
-    rows = [(table, content[name]) for table, content in tables.items() if name in content]
+    light = {table: _load(table) for table in _SINGULAR if table != "extractors"}
+    rows: list[tuple[TableName, Any]] = [(table, content[name]) for table, content in light.items() if name in content]
     if not rows:
-        raise UsageError(unknown_name("explain", name, {key for content in tables.values() for key in content}))
+        rows = [("extractors", _extractor(name, {key for content in light.values() for key in content}))]
     console = Console(highlight=False, soft_wrap=True)
     for table, row in rows:
         console.print(f"[bold]{name}[/bold]  ({_SINGULAR[table]})")
@@ -104,12 +126,23 @@ def explain(name: str, /) -> int:
         present = {field.name for field in fields(row)}
         for attribute in _EXPLAINED:
             if attribute in present:
-                console.print(f"{attribute:8} {getattr(row, attribute)}", markup=False)
+                console.print(f"{attribute:8} {_shown(getattr(row, attribute))}", markup=False)
         if table == "stabilizers":
             console.print(f"command  sparring train digits --stabilizer {row.usage}", markup=False)
         if table == "presets":
             _explain_preset(console, row)
     return 0
+
+
+def _shown(value: object) -> str:
+    return ", ".join(map(str, value)) or "–" if isinstance(value, tuple) else str(value)
+
+
+def _extractor(name: str, others: set[str]) -> Any:
+    extractors = _load("extractors")
+    if name not in extractors:
+        raise UsageError(unknown_name("explain", name, others | set(extractors)))
+    return extractors[name]
 
 
 def _explain_preset(console: Console, preset: Preset) -> None:

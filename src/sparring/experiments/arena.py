@@ -40,6 +40,7 @@ _BASE: dict[str, Any] = {
     "log_every": 0,
     "sample_every": 0,
     "eval_every": 0,
+    "eval_share": 1.0,
     "checkpoint_every": 0,
     "eval_samples": _SAMPLES,
     "device": "cpu",

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from statistics import correlation, median
+from statistics import median
 from typing import Any
-
-import numpy as np
 
 from sparring.experiments.arena import Played, play
 from sparring.experiments.finding import Cell, Curve, Finding, Panel
+from sparring.metrics.nonparametric import rank_correlation
 from sparring.settings import merge
 from sparring.theory import EQUILIBRIUM_VALUE
 
@@ -25,12 +24,6 @@ _GAMES: dict[str, dict[str, Any]] = {
     },
 }
 _ESTIMATE = "critic's estimate"
-
-
-def rank_correlation(a: Sequence[float], b: Sequence[float]) -> float:
-    """Return Spearman's ρ, -1 to 1: how far two series rise and fall together. There must be no ties."""
-    ranks = [list(map(int, np.argsort(np.argsort(series)))) for series in (a, b)]
-    return correlation(ranks[0], ranks[1])
 
 
 def tracking(seed: int = 0, steps: int = 1000, every: int = 20, names: tuple[str, ...] = tuple(_GAMES)) -> Finding:
@@ -93,7 +86,9 @@ def _correlations(name: str, game: Played) -> tuple[tuple[Cell, ...], ...]:
     rows: list[tuple[Cell, ...]] = []
     for words, loss in _looked_at(name, game).items():
         pairs = ((loss, gap), (loss[:half], gap[:half]), (loss[half:], gap[half:]))
-        rows.append((name, words, *(rank_correlation(*pair) for pair in pairs), loss[0], loss[-1], gap[0], gap[-1]))
+        rows.append(
+            (name, words, *(float(rank_correlation(*pair)) for pair in pairs), loss[0], loss[-1], gap[0], gap[-1])
+        )
     return tuple(rows)
 
 

@@ -28,7 +28,8 @@ def players(seed: int, dims: int, *, latent_dim: int = 2, width: int = 32) -> tu
         width: hidden units of each layer.
     """
     size = PlayerSpec(width, "none")
-    return build_players("mlp", NetworkSpec((dims,), latent_dim, size, size), randomness(seed, "weights"))
+    G, D = build_players("mlp", NetworkSpec((dims,), latent_dim, size, size), randomness(seed, "weights"))
+    return G, D
 
 
 def lessons(

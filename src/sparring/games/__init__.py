@@ -25,9 +25,13 @@ class Game:
         turns: where in the run a step stands -> its turns, in order; a step ends with the turn of G.
         after_turn: player -> what happens to its network right after its optimizer step.
         memory: what the game itself remembers from turn to turn, as buffers: part of every checkpoint.
+        real_batches: batches of real samples that a step takes, on average.
+        advice: what to do when a gradient is not finite again and again.
     """
 
     players: dict[str, nn.Module]
     turns: Callable[[Clock], tuple[Turn, ...]]
     after_turn: dict[str, Callable[[nn.Module], None]]
     memory: nn.Module
+    real_batches: int
+    advice: str

@@ -192,6 +192,8 @@ def generation_game(G: nn.Module, D: nn.Module, config: TrainConfig, shape: tupl
         turns=lambda clock: _turns(play, config, clock),
         after_turn={} if clip is None else {"D": partial(clip_weights, clip)},
         memory=memory,
+        real_batches=config.d.steps,
+        advice="lower --g.lr and --d.lr, or add --penalty r1:1",
     )
 
 
@@ -210,7 +212,7 @@ def _turns(play: GenerationTurns, config: TrainConfig, clock: Clock) -> tuple[Tu
     turns = []
     for index in range(_turns_of_D(play.hooks, config, clock)):
         gain = _penalty_gain(config, clock, index)
-        turns.append(Turn("D", partial(play.discriminator_turn, gain=gain), exact=gain > 0))
+        turns.append(Turn("D", partial(play.discriminator_turn, gain=gain), exact=gain > 0, fresh=True))
     exact = any(hook.looks_ahead for hook in play.hooks)
     return (*turns, Turn("G", play.generator_turn, exact))
 

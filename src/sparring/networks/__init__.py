@@ -2,13 +2,16 @@
 
 To add one, write ``networks/<name>.py`` with a ``Generator`` and a ``Discriminator`` that take a `NetworkSpec` and a
 ``torch.Generator`` for their first weights, and add its row here. The rows import their file at the first build only.
+
+A row whose network plays ``"likelihood"`` has a G alone, a `sparring.networks.likelihood.LikelihoodModel`.
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 from sparring.errors import UsageError
 from sparring.networks.spec import NetworkSpec, PlayerSpec, doublings
@@ -18,9 +21,23 @@ if TYPE_CHECKING:
     import torch
     from torch import nn
 
-__all__ = ["NETWORKS", "Network", "NetworkSpec", "PlayerSpec", "build_players", "refuse_unfit"]
+__all__ = [
+    "NETWORKS",
+    "PLAYERS",
+    "Network",
+    "NetworkSpec",
+    "PlayerSpec",
+    "build_players",
+    "named_players",
+    "refuse_latent_dim",
+    "refuse_unfit",
+]
 
-Players = tuple["nn.Module", "nn.Module"]
+Players = tuple["nn.Module", ...]
+
+#: The players of each game, in the order in which a row builds them.
+PLAYERS = {"adversarial": ("G", "D"), "likelihood": ("G",)}
+_LONGEST_Z = 4096
 
 
 def _build_mlp(spec: NetworkSpec, randomness: torch.Generator) -> Players:
@@ -47,6 +64,18 @@ def _build_dcgan(spec: NetworkSpec, randomness: torch.Generator) -> Players:
     return dcgan.Generator(spec, randomness), dcgan.Discriminator(spec, randomness)
 
 
+def _build_vae(spec: NetworkSpec, randomness: torch.Generator) -> Players:
+    from sparring.networks.vae import VariationalAutoencoder
+
+    return (VariationalAutoencoder(spec, randomness),)
+
+
+def _build_pixelcnn(spec: NetworkSpec, randomness: torch.Generator) -> Players:
+    from sparring.networks.pixelcnn import PixelCNN
+
+    return (PixelCNN(spec, randomness),)
+
+
 def _fits_anything(shape: tuple[int, ...]) -> str | None:
     return None
 
@@ -67,25 +96,47 @@ def _fits_doublings(shape: tuple[int, ...]) -> str | None:
     )
 
 
+def _fits_pixel_by_pixel(shape: tuple[int, ...]) -> str | None:
+    if len(shape) != 3:
+        return "it makes images of 256 levels, not points; take the network mlp"
+    values = math.prod(shape)
+    if values > _LONGEST_Z:
+        return f"z has a number for each of its {values} values, and at most {_LONGEST_Z}; make them smaller (--resolution 32)"
+    return None
+
+
 @dataclass(frozen=True, kw_only=True)
 class Network(Method):
     """A row of `NETWORKS`.
 
     Attributes:
+        plays: the game: ``"adversarial"`` of G and D, or ``"likelihood"`` of G alone.
         g_width: width of G where the config names none.
-        d_width: width of D where the config names none.
+        d_width: width of D where the config names none; 0 where there is no D.
         g_norm: normalization of G where the config names none.
         d_norm: normalization of D where the config names none.
+        g_norms: normalizations that G can have.
+        prior: the only prior that z can have; None where any will do.
+        latent_dim: shape of a sample -> the length of z; None where any length will do.
         unfit: shape of a sample -> None, or why the network cannot make it and what to do.
-        build: ``(spec, randomness) -> (G, D)``.
+        build: ``(spec, randomness) -> (G, D)``, or ``(G,)`` where there is no D.
     """
 
+    plays: Literal["adversarial", "likelihood"] = "adversarial"
     g_width: int
-    d_width: int
+    d_width: int = 0
     g_norm: str
-    d_norm: str
+    d_norm: str = "none"
+    g_norms: tuple[str, ...] = ("batch", "layer", "virtual", "none")
+    prior: str | None = None
+    latent_dim: Callable[[tuple[int, ...]], int] | None = None
     unfit: Callable[[tuple[int, ...]], str | None]
     build: Callable[[NetworkSpec, torch.Generator], Players]
+
+    @property
+    def players(self) -> tuple[str, ...]:
+        """The names of the players, in the order in which they are built."""
+        return PLAYERS[self.plays]
 
 
 NETWORKS: dict[str, Network] = {
@@ -148,12 +199,48 @@ NETWORKS: dict[str, Network] = {
             unfit=_fits_doublings,
             build=_build_dcgan,
         ),
+        Network(
+            name="vae",
+            summary="A variational autoencoder on DCGAN's convolutions: G alone, with an encoder, and no D.",
+            paper="Kingma and Welling 2013, Auto-Encoding Variational Bayes, arXiv:1312.6114; "
+            "the learnt scale as in Rybkin et al. 2020, arXiv:2006.13202",
+            formula="-log p(x) ≤ E_q(z|x)[-log p(x|z)] + KL(q(z|x) ‖ N(0, I)),  p(x|z) = discretized logistic(decoder(z), s)",
+            when="For contrast with a GAN on the same data: even training and no lost classes, but soft samples.",
+            watch="Its bits per dimension are an upper bound: minus the evidence lower bound. A KL that falls to 0 means that z "
+            "is not used. Samples are means of p(x|z), so they are smooth.",
+            plays="likelihood",
+            g_width=32,
+            g_norm="batch",
+            g_norms=("batch", "layer", "none"),
+            prior="normal",
+            unfit=_fits_doublings,
+            build=_build_vae,
+        ),
+        Network(
+            name="pixelcnn",
+            summary="A fully visible belief network: each pixel from those before it. G alone, and no D.",
+            paper="van den Oord et al. 2016, Conditional Image Generation with PixelCNN Decoders, arXiv:1606.05328; "
+            "the mixtures as in Salimans et al. 2017 (PixelCNN++), arXiv:1701.05517",
+            formula="p(x) = Π p(x_i | x_<i),  p(x_i | x_<i) = Σ_k π_k discretized logistic(μ_k, s_k),  "
+            "x_i = F_i^-1((z_i + 1) / 2)",
+            when="For contrast with a GAN on the same data: an exact likelihood, but samples drawn one pixel after another.",
+            watch="Bits per dimension, which are exact. They say little about how samples look: strokes are sound long before "
+            "shapes are.",
+            plays="likelihood",
+            g_width=32,
+            g_norm="none",
+            g_norms=("none",),
+            prior="uniform",
+            latent_dim=math.prod,
+            unfit=_fits_pixel_by_pixel,
+            build=_build_pixelcnn,
+        ),
     )
 }
 
 
 def build_players(name: str, spec: NetworkSpec, randomness: torch.Generator) -> Players:
-    """Build both players with fresh weights.
+    """Build the players with fresh weights.
 
     Args:
         name: a key of `NETWORKS`.
@@ -161,23 +248,30 @@ def build_players(name: str, spec: NetworkSpec, randomness: torch.Generator) -> 
         randomness: the source of the first weights: the same state gives the same networks.
 
     Returns:
-        ``(G, D)``, in training mode, on the CPU, float32.
+        ``(G, D)``, or ``(G,)`` where there is no D; in training mode, on the CPU, float32.
 
     Raises:
-        UsageError: the network cannot make samples of this shape.
+        UsageError: the network cannot make samples of this shape, or not from a z of this length.
     """
+    return tuple(named_players(name, spec, randomness).values())
+
+
+def named_players(name: str, spec: NetworkSpec, randomness: torch.Generator) -> dict[str, nn.Module]:
+    """Build the players as `build_players` does, and return them by name, ``"G"`` first."""
     refuse_unfit(name, spec.shape)
+    refuse_latent_dim(name, spec.shape, spec.latent_dim)
     assert spec.d.norm != "virtual", "D gets no reference batch"
-    G, D = NETWORKS[name].build(spec, randomness)
+    row = NETWORKS[name]
+    players = dict(zip(row.players, row.build(spec, randomness), strict=True))
     if spec.d.spectral:
         from sparring.networks.spectral import normalize_spectra
 
-        normalize_spectra(D, randomness)
+        normalize_spectra(players["D"], randomness)
     if spec.g.norm == "virtual":
         from sparring.networks.virtual import with_reference
 
-        G = with_reference(G, spec, randomness)
-    return G, D
+        players["G"] = with_reference(players["G"], spec, randomness)
+    return players
 
 
 def refuse_unfit(name: str, shape: tuple[int, ...]) -> None:
@@ -193,3 +287,22 @@ def refuse_unfit(name: str, shape: tuple[int, ...]) -> None:
     reason = NETWORKS[name].unfit(shape)
     if reason is not None:
         raise UsageError(f"--network: '{name}' cannot make samples of shape {'×'.join(map(str, shape))}: {reason}.")
+
+
+def refuse_latent_dim(name: str, shape: tuple[int, ...], latent_dim: int) -> None:
+    """Check that a network can make samples of a shape from a z of some length.
+
+    Args:
+        name: a key of `NETWORKS`.
+        shape: shape of one sample.
+        latent_dim: length of z.
+
+    Raises:
+        UsageError: the shape decides the length, and it is another one.
+    """
+    row = NETWORKS[name]
+    if row.latent_dim is not None and row.latent_dim(shape) != latent_dim:
+        raise UsageError(
+            f"--latent-dim {latent_dim}: the network '{name}' has one number of z for each value of a "
+            f"{'×'.join(map(str, shape))} sample; give --latent-dim {row.latent_dim(shape)}."
+        )

@@ -7,7 +7,16 @@ from typing import cast
 import torch
 from torch import Tensor, nn
 
-from sparring.networks.layers import FeatureCritic, Logit, Reshape, draw_weights, normalization
+from sparring.networks.layers import (
+    Conv2d,
+    ConvTranspose2d,
+    FeatureCritic,
+    Flatten,
+    Logit,
+    Reshape,
+    draw_weights,
+    normalization,
+)
 from sparring.networks.spec import NetworkSpec
 
 
@@ -20,10 +29,10 @@ class Generator(nn.Module):
         self.layers = nn.Sequential(
             nn.Linear(spec.latent_dim, 7 * 7 * 2 * width),
             Reshape(2 * width, 7, 7),
-            nn.ConvTranspose2d(2 * width, width, 5, stride=2, padding=2, output_padding=1, bias=norm == "none"),
+            ConvTranspose2d(2 * width, width, 5, stride=2, padding=2, more=1, bias=norm == "none"),
             normalization(spec.g, width),
-            nn.ReLU(),
-            nn.ConvTranspose2d(width, spec.shape[0], 5, stride=2, padding=2, output_padding=1),
+            nn.ReLU(inplace=True),
+            ConvTranspose2d(width, spec.shape[0], 5, stride=2, padding=2, more=1),
             nn.Tanh(),
         )
         draw_weights(self, randomness, spec.g, std=0.02)
@@ -40,12 +49,12 @@ class Discriminator(FeatureCritic):
         super().__init__()
         width, norm = spec.d.width, spec.d.norm
         self.features = nn.Sequential(
-            nn.Conv2d(spec.judged_shape[0], width, 5, stride=2, padding=2),
-            nn.LeakyReLU(0.2),
-            nn.Conv2d(width, 2 * width, 5, stride=2, padding=2, bias=norm == "none"),
+            Conv2d(spec.judged_shape[0], width, 5, stride=2, padding=2),
+            nn.LeakyReLU(0.2, inplace=True),
+            Conv2d(width, 2 * width, 5, stride=2, padding=2, bias=norm == "none"),
             normalization(spec.d, 2 * width),
-            nn.LeakyReLU(0.2),
-            nn.Flatten(),
+            nn.LeakyReLU(0.2, inplace=True),
+            Flatten(),
         )
         self.logit = Logit(7 * 7 * 2 * width, spec.d)
         draw_weights(self, randomness, spec.d, std=0.02)

@@ -5,25 +5,67 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
+from sparring.fast import convolution
 from sparring.networks.minibatch import MinibatchDiscrimination, MinibatchStddev
 from sparring.networks.spec import PlayerSpec
 from sparring.networks.virtual import VirtualBatchNorm
 
 
 class Reshape(nn.Module):
-    """Gives every sample of a batch the same new shape."""
+    """Gives every sample of a batch the same new shape; maps ``(C, H, W)`` with their channels last in memory.
+
+    The layers before and after run over maps whose channels are last, so no number moves here, nor in `Flatten`.
+    """
 
     def __init__(self, *shape: int) -> None:
         super().__init__()
         self.shape = shape
 
     def forward(self, x: Tensor) -> Tensor:
-        """Return ``x`` as ``[B, *shape]``."""
-        return x.reshape(x.shape[0], *self.shape)
+        """Return ``x [B, F]`` as ``[B, *shape]``."""
+        if len(self.shape) != 3:
+            return x.reshape(x.shape[0], *self.shape)
+        channels, height, width = self.shape
+        return x.reshape(x.shape[0], height, width, channels).permute(0, 3, 1, 2)
 
     def extra_repr(self) -> str:
         """Return the shape, for ``print(network)``."""
         return "×".join(map(str, self.shape))
+
+
+class Flatten(nn.Module):
+    """Maps to flat features, pixel by pixel: `Reshape` undone."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Return ``x [B, C, H, W]`` as ``[B, H W C]``."""
+        return x.permute(0, 2, 3, 1).flatten(1)
+
+
+class Conv2d(nn.Conv2d):
+    """A square convolution by `sparring.fast.convolution`."""
+
+    def __init__(self, inputs: int, outputs: int, kernel: int, stride: int, padding: int, bias: bool = True) -> None:
+        super().__init__(inputs, outputs, kernel, stride, padding, bias=bias)
+        self.square = stride, padding
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Return ``[B, outputs, h, w]`` of ``x [B, inputs, H, W]``."""
+        return convolution.conv2d(x, self.weight, self.bias, *self.square)
+
+
+class ConvTranspose2d(nn.ConvTranspose2d):
+    """A square transposed convolution by `sparring.fast.convolution`."""
+
+    def __init__(
+        self, inputs: int, outputs: int, kernel: int, stride: int, padding: int, more: int = 0, bias: bool = True
+    ) -> None:
+        super().__init__(inputs, outputs, kernel, stride, padding, more, bias=bias)
+        self.square = stride, padding, more
+
+    def forward(self, x: Tensor, output_size: list[int] | None = None) -> Tensor:
+        """Return ``[B, outputs, H, W]`` of ``x [B, inputs, h, w]``."""
+        assert output_size is None, "the size is fixed when the layer is made"
+        return convolution.conv_transpose2d(x, self.weight, self.bias, *self.square)
 
 
 class Logit(nn.Module):

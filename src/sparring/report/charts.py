@@ -126,7 +126,7 @@ def _short(value: Number) -> Number:
     return None if value is None or not math.isfinite(value) else float(f"{value:.5g}")
 
 
-def _thin(rows: list[Event]) -> list[Event]:
+def thin(rows: list[Event]) -> list[Event]:
     """Average the numbers of neighbouring rows where there are more rows than a chart can show."""
     size = math.ceil(len(rows) / MOST_POINTS)
     return rows if size < 2 else [_mean_row(rows[start : start + size]) for start in range(0, len(rows), size)]
@@ -142,7 +142,7 @@ def _mean_row(block: list[Event]) -> Event:
     return mean
 
 
-def _curve(rows: list[Event], key: str, name: str, who: str, dash: str = "solid") -> Line:
+def curve(rows: list[Event], key: str, name: str, who: str, dash: str = "solid") -> Line:
     """Return a logged value as a curve, from the first row that has it."""
     present = [row for row in rows if key in row]
     return Line(name, who, [row["step"] for row in present], [row[key] for row in present], dash)
@@ -154,7 +154,7 @@ def _level(rows: list[Event], value: float, name: str) -> Line:
 
 def game_charts(story: Story) -> list[Chart]:
     """Return the charts of the section "The game"; those without a value are left out."""
-    rows = _thin(story.logs)
+    rows = thin(story.logs)
     if not rows:
         return []
     makers = (_loss_chart, _output_chart, _value_chart, _accuracy_chart, _gradient_chart, _terms_chart)
@@ -163,9 +163,9 @@ def game_charts(story: Story) -> list[Chart]:
 
 
 def _loss_chart(story: Story, rows: list[Event]) -> Chart:
-    lines = [_curve(rows, "D/loss", "D’s loss", "d"), _curve(rows, "G/loss", "G’s loss", "g")]
+    lines = [curve(rows, "D/loss", "D’s loss", "d"), curve(rows, "G/loss", "G’s loss", "g")]
     lines += [
-        _curve(rows, f"{player}/adversarial", f"{player}’s adversarial part", player.lower(), "dot")
+        curve(rows, f"{player}/adversarial", f"{player}’s adversarial part", player.lower(), "dot")
         for player in ("D", "G")
         if any(f"{player}/adversarial" in row for row in rows)
     ]
@@ -196,8 +196,8 @@ def _output_chart(story: Story, rows: list[Event]) -> Chart:
             "equilibrium both are ½: D can only guess. Lines that part towards 1 and 0 mean that D wins."
         )
         lines = [
-            _curve(rows, "D/real_prob", "D(x), real samples", "d"),
-            _curve(rows, "D/fake_prob", "D(G(z)), generated", "g"),
+            curve(rows, "D/real_prob", "D(x), real samples", "d"),
+            curve(rows, "D/fake_prob", "D(G(z)), generated", "g"),
             _level(rows, 0.5, "½, the equilibrium"),
         ]
         return Chart("outputs", "What D believes", escape(caption + _smoothing_note(story)), tuple(lines))
@@ -208,8 +208,8 @@ def _output_chart(story: Story, rows: list[Event]) -> Chart:
         "keeps growing: D runs away from G."
     )
     lines = [
-        _curve(rows, "D/real_logits", "D(x), real samples", "d"),
-        _curve(rows, "D/fake_logits", "D(G(z)), generated", "g"),
+        curve(rows, "D/real_logits", "D(x), real samples", "d"),
+        curve(rows, "D/fake_logits", "D(G(z)), generated", "g"),
     ]
     if loss is not None and loss.threshold is not None:
         lines.append(_level(rows, loss.threshold, f"{loss.threshold:g}, D’s border"))
@@ -230,7 +230,7 @@ def _value_chart(story: Story, rows: list[Event]) -> Chart:
         "not quality: an untrained D says ½ too."
     )
     lines = (
-        _curve(rows, "D/value", "V(D, G)", "d"),
+        curve(rows, "D/value", "V(D, G)", "d"),
         _level(rows, EQUILIBRIUM_VALUE, "−log 4, the equilibrium"),
     )
     return Chart("value", "The value of the game", escape(caption), lines)
@@ -243,7 +243,7 @@ def _accuracy_chart(story: Story, rows: list[Event]) -> Chart:
         f"Here accuracy is {what}. 50 % is a coin toss, where the game ends when G is perfect. Close to 100 % for long "
         "means that D is too far ahead for G to learn from it."
     )
-    lines = (_curve(rows, "D/accuracy", "accuracy of D", "d"), _level(rows, 0.5, "50 %, chance"))
+    lines = (curve(rows, "D/accuracy", "accuracy of D", "d"), _level(rows, 0.5, "50 %, chance"))
     flags = frozenset({"percent"})
     return Chart("accuracy", "How often D is right", escape(caption), lines, written=wording.percent, flags=flags)
 
@@ -253,7 +253,7 @@ def _gradient_chart(story: Story, rows: list[Event]) -> Chart:
         "The length of each player’s gradient, on a logarithmic axis. G’s line falling by powers of ten is a vanishing "
         "gradient: D gives it no direction. Growing spikes call for a lower learning rate or a penalty such as r1."
     )
-    lines = (_curve(rows, "D/grad_norm", "D’s gradient", "d"), _curve(rows, "G/grad_norm", "G’s gradient", "g"))
+    lines = (curve(rows, "D/grad_norm", "D’s gradient", "d"), curve(rows, "G/grad_norm", "G’s gradient", "g"))
     return Chart("gradients", "Gradient norms", escape(caption), lines, flags=frozenset({"log"}))
 
 
@@ -270,7 +270,7 @@ def _terms_chart(story: Story, rows: list[Event]) -> Chart | None:
     )
     caption = f"What is added to the losses, weights included. {watch}"
     lines = tuple(
-        _curve(rows, name, name[2:] if name[2:] in known else name, f"p{index % 3}", ("solid", "dot")[index // 3 % 2])
+        curve(rows, name, name[2:] if name[2:] in known else name, f"p{index % 3}", ("solid", "dot")[index // 3 % 2])
         for index, name in enumerate(names)
     )
     positive = all(value > 0 for line in lines for value in line.values)
@@ -286,8 +286,8 @@ def metric_charts(story: Story) -> list[Chart]:
 
 
 def _metric_chart(story: Story, name: str) -> Chart:
-    rows = _thin(story.evaluations)
-    lines = [_curve(rows, name, wording.title(name), "g")]
+    rows = thin(story.evaluations)
+    lines = [curve(rows, name, wording.title(name), "g")]
     caption = _metric_caption(name)
     real = story.floor.get(name)
     if isinstance(real, int | float):

@@ -12,6 +12,7 @@ from typing import Any
 from sparring.metrics import METRICS
 from sparring.report import pictures, wording
 from sparring.report.charts import MOST_POINTS, Chart, game_charts, metric_charts
+from sparring.report.likelihood import likelihood_charts
 from sparring.report.settings import settings
 from sparring.report.story import Grid, Story
 from sparring.runs import Event
@@ -32,7 +33,8 @@ def render(story: Story) -> str:
     """
     from plotly.offline import get_plotlyjs
 
-    game, scores = game_charts(story), metric_charts(story)
+    game = game_charts(story) if "D" in story.players else likelihood_charts(story)
+    scores = metric_charts(story)
     strip, frames = _timeline(story)
     sections = (
         _section("game", _game(story, game)),
@@ -189,10 +191,19 @@ def _game(story: Story, charts: list[Chart]) -> str:
         else ""
     )
     return (
-        '<p class="lead">Two players: <span class="d">D, the discriminator</span>, tells real samples from generated '
-        'ones; <span class="g">G, the generator</span>, makes them from noise z and tries to pass. The number in each '
-        f"legend is the last value.{averaged}</p>{_cards(charts)}"
+        f'<p class="lead">{_TWO_PLAYERS if "D" in story.players else _ONE_PLAYER} The number in each legend is the last '
+        f"value.{averaged}</p>{_cards(charts)}"
     )
+
+
+_TWO_PLAYERS = (
+    'Two players: <span class="d">D, the discriminator</span>, tells real samples from generated ones; '
+    '<span class="g">G, the generator</span>, makes them from noise z and tries to pass.'
+)
+_ONE_PLAYER = (
+    'One player: <span class="g">G, the generator</span>, learns to make the data likely. Nobody plays against it, so '
+    "there is no balance to keep and no loss that rises when another gets better."
+)
 
 
 def _results(story: Story, charts: list[Chart]) -> str:
@@ -314,7 +325,7 @@ def _at(event: Event) -> str:
 
 def _skips(story: Story) -> list[str]:
     told = []
-    for player in ("D", "G"):
+    for player in sorted(story.players):
         steps = [event["step"] for event in story.kind("skipped") if event.get("player") == player]
         if steps:
             reason = next(event for event in story.kind("skipped") if event.get("player") == player).get("reason")

@@ -27,7 +27,7 @@ def _picture(path: Path) -> tuple[str, bytes]:
         smaller = picture.convert("RGB")
     smaller.thumbnail((_SIDE, _SIDE))
     buffer = io.BytesIO()
-    note = b"synthetic: made by a generative adversarial network"
+    note = b"synthetic: made by a generative network"
     smaller.save(buffer, "JPEG", quality=82, optimize=True, comment=note)
     return "image/jpeg", buffer.getvalue()
 

@@ -56,8 +56,9 @@ def command_of(config: TrainConfig) -> str | None:
     if config.preset not in PRESETS:
         return None
     base = PRESETS[config.preset].config(config.data)
+    before = _flat(base)
     if any(
-        value is None and _flat(base)[name] is not None for name, value in _flat(config).items() if name not in LENGTHS
+        value is None and before.get(name) is not None for name, value in _flat(config).items() if name not in LENGTHS
     ):
         return None
     words = ["sparring", "train", config.data, "--preset", config.preset]
@@ -79,15 +80,18 @@ def _flat(values: BaseModel | Mapping[str, Any], prefix: str = "") -> dict[str, 
 
 
 def _mathematics(story: Story) -> str:
-    """Return loss and penalties with formula and paper."""
-    if story.loss is None:
+    """Return loss and penalties with formula and paper; of a network that plays alone its own."""
+    if story.network is not None and "D" not in story.players:
+        row = story.network
+        found = _formula(f"Network: {row.name}", row.summary, row.formula, row.paper)
+    elif story.loss is None:
         found = f"<p>The loss “{escape(str(story.values.get('loss')))}” is not in this installation’s table.</p>"
     else:
         found = _formula(f"Loss: {story.loss.name}", story.loss.summary, story.loss.formula, story.loss.paper)
     for name, weight in (story.config.penalties if story.config else {}).items():
-        row = PENALTIES[name]
+        penalty = PENALTIES[name]
         stated = "auto" if weight is None else f"{weight:g}"
-        found += _formula(f"Penalty: {name}, weight {stated}", row.summary, row.formula, row.paper)
+        found += _formula(f"Penalty: {name}, weight {stated}", penalty.summary, penalty.formula, penalty.paper)
     for name, numbers in (story.config.stabilizers if story.config else {}).items():
         steady, given = STABILIZERS[name], ", ".join(f"{key} {value:g}" for key, value in numbers.items())
         title = f"Stabilizer: {name}" + (f", {given}" if given else "")

@@ -14,6 +14,7 @@ from typing import Any
 from sparring.config import TrainConfig
 from sparring.errors import UsageError
 from sparring.losses import LOSSES, Loss
+from sparring.networks import NETWORKS, PLAYERS, Network
 from sparring.runs import Event, RunDirectory, read_events
 from sparring.settings import validate
 
@@ -44,8 +45,18 @@ class Story:
 
     @cached_property
     def loss(self) -> Loss | None:
-        """The row of `LOSSES`; None for a loss that is not in this process's table."""
+        """The row of `LOSSES`; None for a loss that is not in this process's table, and where nobody plays against D."""
         return LOSSES.get(str(self.values.get("loss")))
+
+    @cached_property
+    def network(self) -> Network | None:
+        """The row of `NETWORKS`; None for a network that is not in this process's table."""
+        return NETWORKS.get(str(self.values.get("network")))
+
+    @cached_property
+    def players(self) -> tuple[str, ...]:
+        """The names of those who play."""
+        return PLAYERS["adversarial"] if self.network is None else self.network.players
 
     @cached_property
     def events(self) -> list[Event]:
@@ -143,7 +154,7 @@ class Story:
     @cached_property
     def metrics(self) -> list[str]:
         """The names of all numbers measured, the one that chooses the best checkpoint first."""
-        other = {"event", "step", "images", "epoch", "histogram", "protocol", "non_finite"}
+        other = {"event", "step", "images", "epoch", "histogram", "protocol", "intervals", "non_finite"}
         return list(dict.fromkeys(name for row in self.evaluations for name in row if name not in other))
 
     @cached_property
