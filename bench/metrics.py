@@ -264,8 +264,8 @@ def compare(match: Match, rounds: int) -> dict[str, Any]:
         "seconds": times,
         "ratio": median(times["theirs"]) / median(times["ours"]),
         "values": [float(value) for value in ours],
-        "relative_difference": apart,
-        "agree": apart <= (1e-12 if match.exact else 1e-6),
+        "relative_difference": float(apart),
+        "agree": bool(apart <= (1e-12 if match.exact else 1e-6)),
     }
     return row | in_full(match, row)
 
@@ -302,7 +302,7 @@ def facts(options: argparse.Namespace) -> dict[str, Any]:
         "benchmark": "speed of measuring",
         "command": f"python bench/metrics.py --samples {options.samples} --dim {options.dim} --pair-samples "
         f"{options.pair_samples} --rounds {options.rounds} --threads {options.threads}",
-        "features": "relu(Gaussian with covariance spectrum 1/n, random basis), float32; seeds 1 (generated) and 2 (real, times 1.02)",
+        "features": "relu(Gaussian of spectrum 1/n in a random basis), float32; seeds 1 (generated) and 2 (real, times 1.02)",
         "baselines": "numpy and scipy, float64: pytorch-fid's formula; torch-fidelity's kernel; prdc's with sklearn's distances",
         "threads": options.threads,
         "load_before": os.getloadavg()[0],

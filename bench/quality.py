@@ -3,9 +3,9 @@
     python bench/quality.py --data mnist --data-root DATA [--recipes gan vae …] [--images 100000] [--seeds 3] [--threads 2]
 
 Every recipe sees the same number of real images, save that another may be given as ``name=images``. All are measured in the same
-way: 10,000 samples against the 10,000 test images in the features of sparring's own classifier, precision and recall, density and
-coverage, class KL, copies of training images. Finished runs are kept under ``--out`` and not repeated. Prints one table and writes
-``bench/results/quality/<data>.json`` with a grid of each recipe's first seed.
+way: 10,000 samples against the 10,000 test images in the features of sparring's own classifier, precision and recall, density
+and coverage, class KL, copies of training images. Finished runs are kept under ``--out`` and not repeated. Prints one table and
+writes ``bench/results/quality/<data>.json`` with a grid of each recipe's first seed.
 """
 
 from __future__ import annotations
@@ -53,6 +53,7 @@ class Plan:
 
     @property
     def folder(self) -> Path:
+        """Where it is kept."""
         return self.out / self.data / f"{self.recipe}-{self.images}" / f"seed{self.seed}"
 
 

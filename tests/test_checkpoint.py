@@ -112,10 +112,10 @@ def test_any_changed_byte_is_noticed(place: int, tmp_path: Path) -> None:
         ("{", "not JSON"),
         ("[]", "lacks its files"),
         ('{"files": {}, "state": 3}', "lacks its files"),
-        ('{"files": {"../x": {"sha256": ""}}, "state": {}, "format": 1}', "lacks its files"),
-        ('{"files": {"G.safetensors": {}}, "state": {}, "format": 1}', "lacks its files"),
-        ('{"files": {}, "state": {}, "format": 99}', "reads format 1"),
-        ('{"files": {"G.safetensors": {"sha256": "00"}}, "state": {}, "format": 1}', "cannot be read"),
+        ('{"files": {"../x": {"sha256": ""}}, "state": {}, "format": 2}', "lacks its files"),
+        ('{"files": {"G.safetensors": {}}, "state": {}, "format": 2}', "lacks its files"),
+        ('{"files": {}, "state": {}, "format": 99}', "reads format 2"),
+        ('{"files": {"G.safetensors": {"sha256": "00"}}, "state": {}, "format": 2}', "cannot be read"),
     ],
 )
 def test_odd_manifests_are_refused(manifest: str, words: str, tmp_path: Path) -> None:

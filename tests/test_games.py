@@ -132,7 +132,7 @@ def test_each_turn_leaves_the_other_player_equal_to_the_bit(network: str, tmp_pa
 
 def test_weight_clipping_bounds_every_weight_after_the_turn(tmp_path: Path) -> None:
     trainer = trainer_for(tmp_path, "ring", loss="wasserstein", network="mlp", d={"weight_clip": 0.01, "lr": 0.1})
-    trainer._step()
+    trainer.play_step()
     largest = max(float(weight.detach().abs().max()) for weight in trainer.players["D"].network.parameters())
     assert largest == pytest.approx(0.01)
 

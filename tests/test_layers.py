@@ -14,7 +14,7 @@ ROOT = Path(sparring.__file__).parent
 
 #: Modules by floor; a module imports from its own room and from lower floors, never upward.
 FLOORS: list[set[str]] = [
-    {"version", "errors", "_lazy", "tables"},
+    {"version", "errors", "_lazy", "tables", "fast"},
     {"losses", "turns", "randomness", "schedules", "theory", "runs", "data"},
     {"penalties", "augment", "networks", "stabilizers", "metrics"},
     {"ema", "config", "combinations", "settings", "pictures"},
@@ -22,7 +22,7 @@ FLOORS: list[set[str]] = [
     {"generator", "report", "tensorboard", "scores"},
     {"trainer"},
     {"session"},
-    {"summary", "benchmarks", "experiments", "evaluation"},
+    {"summary", "benchmarks", "experiments", "evaluation", "rehearsal"},
     {"comparison"},
     {"cli"},
 ]

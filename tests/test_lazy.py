@@ -91,7 +91,7 @@ def test_a_lazy_run_differs_from_an_eager_one_in_the_second_turn(tmp_path: Path)
     def weights(name: str, **settings: Any) -> list[Tensor]:
         trainer = trainer_for(tmp_path / name, "ring", penalty=("r1:1",), **settings)
         for _ in range(3):
-            trainer._step()
+            trainer.play_step()
         return [value.detach().clone() for value in trainer.players["D"].network.parameters()]
 
     eager, every_turn, lazy = weights("eager"), weights("one", penalty_every=1), weights("two", penalty_every=2)

@@ -316,7 +316,7 @@ def test_a_step_is_one_turn_of_G_with_real_samples_of_its_own(tmp_path: Path) ->
     original = trainer._real_batch
     trainer._real_batch = lambda number: seen.append(number) or original(number)  # type: ignore[method-assign]
     for _ in range(3):
-        trainer._step()
+        trainer.play_step()
     assert seen == [0, 1, 2]
     with pytest.raises(AssertionError):
         likelihood_game(nn.Linear(2, 2))
@@ -339,7 +339,7 @@ def test_data_become_likelier(name: str, tmp_path: Path) -> None:
 
     before = nats()
     for _ in range(12):
-        trainer._step()
+        trainer.play_step()
     assert nats() < 0.8 * before
     row = trainer.gauges.read()
     assert row["G/bits_per_dim"] == pytest.approx(row["G/loss"] / math.log(2), rel=1e-5)
@@ -349,7 +349,7 @@ def test_data_become_likelier(name: str, tmp_path: Path) -> None:
 def test_accumulated_gradients_are_those_of_the_whole_batch(tmp_path: Path) -> None:
     def gradient(name: str, **settings: int) -> Tensor:
         trainer = small_trainer(tmp_path / name, "pixelcnn", **settings)
-        trainer._step()
+        trainer.play_step()
         return torch.cat([parameter.grad.flatten() for parameter in trainer.players["G"].parameters])
 
     assert_close(gradient("whole"), gradient("pieces", accumulate=2), rtol=1e-4, atol=1e-5)

@@ -158,7 +158,7 @@ def test_turns_train_G_and_leave_the_reference(tmp_path: Path) -> None:
     G = trainer.players["G"].network
     before = {name: value.clone() for name, value in G.state_dict().items()}
     for _ in range(3):
-        trainer._step()
+        trainer.play_step()
     moved = {name for name, value in G.state_dict().items() if not torch.equal(before[name], value)}
     # a bias before a normalization that takes the mean out has no gradient but rounding
     assert "reference" not in moved

@@ -107,8 +107,8 @@ def test_real_batches_do_not_depend_on_the_number_of_D_steps_only_on_their_place
     seen: list[Tensor] = []
     original = two._real_batch
     two._real_batch = lambda number: seen.append(original(number)[0]) or original(number)  # type: ignore[method-assign]
-    two._step()
-    two._step()
+    two.play_step()
+    two.play_step()
     assert [torch.equal(batch, one._real_batch(index)[0]) for index, batch in enumerate(seen)] == [True] * 4
 
 
@@ -119,8 +119,8 @@ def test_a_penalty_of_almost_no_weight_changes_almost_nothing(tmp_path: Path) ->
         settings = {"network": "dcgan", "latent_dim": 8, "batch_size": 8, "penalty": penalty}
         d = {"width": 8, "norm": "none", "lr": 1e-3}
         trainer = trainer_for(tmp_path / name, "digits", d=d, g={"width": 4, "norm": "none"}, **settings)
-        trainer._step()
-        trainer._step()
+        trainer.play_step()
+        trainer.play_step()
         return [value.detach().clone() for value in trainer.players["D"].network.parameters()]
 
     plain = weights_after_two_steps("plain", ())
@@ -159,12 +159,12 @@ def test_a_non_finite_gradient_skips_the_turn_and_changes_nothing(player: str, t
         tmp_path, "digits", network="case-study", g={"width": 4}, d={"width": 4}, latent_dim=8, steps=4
     )
     poison(trainer, {1}, player)
-    trainer._step()
+    trainer.play_step()
     before = weights(trainer, player)
-    trainer._step()
+    trainer.play_step()
     after = weights(trainer, player)
     assert all(torch.equal(before[name], after[name]) for name in before), "batch norm's statistics included"
-    trainer._step()
+    trainer.play_step()
     assert any(not torch.equal(after[name], value) for name, value in weights(trainer, player).items())
     assert [(event["step"], event["player"]) for event in trainer.run.events("skipped")] == [(1, player)]
 
@@ -182,8 +182,8 @@ def test_repeated_non_finite_gradients_stop_the_run_and_name_the_last_good_check
 
 def test_weights_that_are_not_finite_are_never_saved_over_good_ones(tmp_path: Path) -> None:
     trainer = trainer_for(tmp_path, "ring", checkpoint_every=2)
-    trainer._step()
-    trainer._step()
+    trainer.play_step()
+    trainer.play_step()
     trainer._save()
     with torch.no_grad():
         next(iter(trainer.players["G"].network.parameters())).fill_(math.nan)
@@ -321,7 +321,7 @@ def test_two_trainers_cannot_share_a_run(tmp_path: Path) -> None:
 def test_accumulated_gradients_are_those_of_the_whole_batch(penalty: tuple[str, ...], tmp_path: Path) -> None:
     def gradient(name: str, **settings: int) -> Tensor:
         trainer = trainer_for(tmp_path / name, "ring", penalty=penalty, **settings)
-        trainer._step()
+        trainer.play_step()
         return torch.cat([parameter.grad.flatten() for parameter in trainer.players["D"].parameters])
 
     torch.testing.assert_close(gradient("whole"), gradient("pieces", accumulate=4), rtol=1e-4, atol=1e-6)
@@ -330,7 +330,7 @@ def test_accumulated_gradients_are_those_of_the_whole_batch(penalty: tuple[str, 
 def test_a_long_gradient_is_scaled_to_the_limit_and_a_short_one_is_left(tmp_path: Path) -> None:
     def gradient(name: str, **settings: float) -> Tensor:
         trainer = trainer_for(tmp_path / name, "ring", d=settings)
-        trainer._step()
+        trainer.play_step()
         return torch.cat([parameter.grad.flatten() for parameter in trainer.players["D"].parameters])
 
     free = gradient("free")

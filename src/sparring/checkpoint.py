@@ -24,7 +24,7 @@ from torch import Tensor
 from sparring.errors import CheckpointError
 from sparring.runs import sync_directory
 
-FORMAT = 1
+FORMAT = 2
 
 Tensors = dict[str, Tensor]
 

@@ -152,7 +152,8 @@ class TrainConfig(_Frozen):
     keep: int = Field(2, ge=1, description="newest checkpoints to keep, beside the best")
     eval_samples: int = Field(2000, ge=10, description="generated samples in an evaluation")
     eval_metrics: tuple[str, ...] = Field(
-        (), description="families of metrics, separated by commas (sparring list families); the usual ones of the data if unset"
+        (),
+        description="families of metrics, separated by commas (sparring list families); the usual ones of the data if unset",
     )
     eval_features: str | None = Field(
         None, description="feature extractor (sparring list extractors); the one that knows the data if unset"

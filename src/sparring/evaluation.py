@@ -21,7 +21,7 @@ from sparring.generator import Generator
 from sparring.metrics import family_of
 from sparring.metrics.classification import LabelledImages, classification_accuracy
 from sparring.metrics.estimate import Estimate
-from sparring.metrics.extractors import LoadedExtractor, extract, load_extractor
+from sparring.metrics.extractors import LoadedExtractor, extract, load_extractor, weights_at_hand
 from sparring.metrics.gap import discriminator_gap
 from sparring.metrics.judge import Judge, Sampler, build_judge
 from sparring.metrics.memorization import Memorization
@@ -116,7 +116,8 @@ def evaluate(
         source: a run, a checkpoint, a folder or zip of images, the name of a data set, or samples ``[N, C, H, W]`` in [-1, 1].
         against: real data: a name in `sparring.data.SOURCES`, a folder or a zip; the run's own data if None.
         metrics: families (keys of `sparring.metrics.FAMILIES`) or ``"all"``; the usual ones that can be measured if empty.
-        features: an extractor's name, or a module ``[B, C, H, W] -> [B, F]`` of your own; the one that knows the data if None.
+        features: an extractor's name, or a module ``[B, C, H, W] -> [B, F]`` of your own; if None, the one that knows the data, or
+            else EfficientNet-Lite1 or Inception if its weights are at hand.
         n: generated samples; 10,000 of a generator or a named data set and all of a folder if None.
         seed: of the latents.
         split: compare with ``"held-out"`` or ``"train"``; see `build_judge` if None.
@@ -136,7 +137,8 @@ def evaluate(
         ours, theirs = kinds[len(subject.shape)], kinds[len(data.shape)]
         raise UsageError(f"--against {against}: it holds {theirs}, but {subject.origin} holds {ours}.")
     count = _count(subject, n)
-    extractor = None if features is None else load_extractor(features)
+    chosen = features or _usual_extractor(data)
+    extractor = None if chosen is None else load_extractor(chosen)
     families = _asked(metrics)
     build = partial(build_judge, data, count, seed, subject.weights, features=extractor, split=split)
     known = build()
@@ -158,6 +160,13 @@ def evaluate(
     scores = [Score(name, value, judge.protocol.of(name), subject.step) for name, value in found]
     copying, pairs = _pairs(subject, judge, data, drawn) if "memorization" in judge.families else (None, None)
     return Evaluation(subject, tuple(scores), copying, pairs)
+
+
+def _usual_extractor(data: Data) -> str | None:
+    """Return None for data that an extractor knows or that need none, else one for photographs that needs no download."""
+    if len(data.shape) == 1 or data.judge is not None:
+        return None
+    return next((name for name in ("efficientnet-lite1", "inception") if weights_at_hand(name)), None)
 
 
 def _asked(metrics: Sequence[str]) -> tuple[str, ...]:

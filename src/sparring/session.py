@@ -95,13 +95,12 @@ def train(
         UsageError: a setting, the data or the checkpoint cannot be used; one sentence says why.
         TrainingDivergedError: gradients were not finite again and again.
     """
-    overrides = merge(config or {}, {name: _named(name, value) for name, value in settings.items()})
-    plan = _plan(data, preset, overrides, Path(out), resume)
+    plan = prepare(data, preset=preset, config=config, out=Path(out), resume=resume, settings=settings)
     run = plan.run
     with _locked(run):
         sweep(run.checkpoints_dir)
         tensorboard = TensorBoardLog(run)
-        trainer = _build_trainer(plan, (*observers, tensorboard))
+        trainer = build_trainer(plan, (*observers, tensorboard))
         finished, caught = False, []
         try:
             with _signals(trainer) as caught:
@@ -112,7 +111,22 @@ def train(
     return Run(run, finished, caught[0] if caught else None)
 
 
-def _build_trainer(plan: _Plan, observers: tuple[Observer, ...]) -> Trainer:
+def prepare(
+    data: DataSource | None,
+    *,
+    preset: str | None,
+    config: Mapping[str, Any] | None,
+    out: Path,
+    resume: str | Path,
+    settings: Mapping[str, Any],
+) -> Plan:
+    """Open the data, complete and check the config, and make or find the run directory; see `train`."""
+    overrides = merge(config or {}, {name: _named(name, value) for name, value in settings.items()})
+    return _plan(data, preset, overrides, out, resume)
+
+
+def build_trainer(plan: Plan, observers: tuple[Observer, ...]) -> Trainer:
+    """Return the trainer of a plan, at the step where it goes on, and tell the observers what is about to start."""
     config, runtime = plan.config, plan.runtime
     judge = _judge(plan) if config.eval_every else None
     trainer = Trainer(config, plan.data, judge, plan.run, runtime, observers, plan.checkpoint)
@@ -134,7 +148,7 @@ def _build_trainer(plan: _Plan, observers: tuple[Observer, ...]) -> Trainer:
     return trainer
 
 
-def _judge(plan: _Plan) -> Judge | None:
+def _judge(plan: Plan) -> Judge | None:
     config = plan.config
     wishes = {"families": config.eval_metrics or None, "features": config.eval_features, "primary": config.best_by}
     judge = build_judge(plan.data, config.eval_samples, EVALUATION_SEED, **wishes)  # type: ignore[arg-type]
@@ -188,7 +202,7 @@ def plan_config(data: str, preset: str | None, overrides: Mapping[str, Any], *, 
 
 
 @dataclass(frozen=True)
-class _Plan:
+class Plan:
     """What to train, on what, where, how, and from which state."""
 
     config: TrainConfig
@@ -200,7 +214,7 @@ class _Plan:
 
 def _plan(
     data: DataSource | None, preset: str | None, overrides: dict[str, Any], out: Path, resume: str | Path
-) -> _Plan:
+) -> Plan:
     if str(resume) not in ("auto", "never"):
         return _plan_from_path(Path(resume), data, preset, overrides)
     source = data if data is not None else overrides.get("data")
@@ -222,10 +236,10 @@ def _plan(
                 return _go_on(run, config, opened, None)
     runtime = Runtime.pick(config)  # before the directory is made, so that a wrong device leaves nothing behind
     run = create_run(out, f"{opened.name}-{config.preset}", config.model_dump(mode="json"))
-    return _Plan(config, opened, run, runtime, None)
+    return Plan(config, opened, run, runtime, None)
 
 
-def _plan_from_path(path: Path, data: DataSource | None, preset: str | None, overrides: dict[str, Any]) -> _Plan:
+def _plan_from_path(path: Path, data: DataSource | None, preset: str | None, overrides: dict[str, Any]) -> Plan:
     """Go on with the run or checkpoint that ``--resume`` names; settings that would change the game are refused."""
     is_checkpoint = (path / "manifest.json").is_file()
     run = RunDirectory(path.resolve().parent.parent if is_checkpoint else path.resolve())
@@ -244,7 +258,7 @@ def _plan_from_path(path: Path, data: DataSource | None, preset: str | None, ove
     return _go_on(run, config, _open(source, config), path if is_checkpoint else None)
 
 
-def _go_on(run: RunDirectory, config: TrainConfig, data: Data, chosen: Path | None) -> _Plan:
+def _go_on(run: RunDirectory, config: TrainConfig, data: Data, chosen: Path | None) -> Plan:
     """Take a run up where its newest sound checkpoint left it, or at a chosen one."""
     checkpoint = load_checkpoint(chosen) if chosen is not None else _newest_sound(run)
     if checkpoint is not None and checkpoint.state["data_sha256"] != data.sha256:
@@ -252,7 +266,7 @@ def _go_on(run: RunDirectory, config: TrainConfig, data: Data, chosen: Path | No
             f"the data of {run.path} has changed since it was trained; use --resume never to start anew."
         )
     run.store_config(config.model_dump(mode="json"))  # its length or cadence may be new
-    return _Plan(config, data, run, Runtime.pick(config), checkpoint)
+    return Plan(config, data, run, Runtime.pick(config), checkpoint)
 
 
 def _newest_sound(run: RunDirectory) -> Checkpoint | None:

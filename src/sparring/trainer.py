@@ -120,9 +120,9 @@ class Trainer:
         self._tick("start", machine=self.runtime.fingerprint(), left_out=left_out)
         if self.progress.step == 0:
             self._measure_floor()
-            self._draw_samples()
+            self.draw_samples()
         while not self._done and not self._stop:
-            self._step()
+            self.play_step()
             self._keep_cadence()
         self._finish()
         return self._done
@@ -143,7 +143,7 @@ class Trainer:
 
     # The step.
 
-    def _step(self) -> None:
+    def play_step(self) -> None:
         """Play every turn of the game once, then average G."""
         config, progress = self.config, self.progress
         self._set_schedules()
@@ -274,7 +274,7 @@ class Trainer:
             self._log_row()
         last = last or self.why_stopped is not None
         if _due(step, config.sample_every, last):
-            self._draw_samples()
+            self.draw_samples()
         if self.judge is not None and _due(step, config.eval_every, last):
             self._evaluate(self.judge, last)
         if config.checkpoint_every and step % config.checkpoint_every == 0:
@@ -290,13 +290,13 @@ class Trainer:
         progress.rows_at_equilibrium = progress.rows_at_equilibrium + 1 if near else 0
         self._tick("rate", images=progress.images_seen)
 
-    def _draw_samples(self) -> None:
+    def draw_samples(self) -> None:
         """Draw the same z as ever; a picture that cannot be written is reported, not fatal."""
         step, path = self.progress.step, self.run.sample_file(self.progress.step)
         if len(self.data.shape) == 3:
-            picture = image_grid(self._generate(self.config.seed, 0, _GRID))
+            picture = image_grid(self.generate(self.config.seed, 0, _GRID))
         else:
-            picture = scatter(self._generate(self.config.seed, 0, _SCATTER), self.data.samples)
+            picture = scatter(self.generate(self.config.seed, 0, _SCATTER), self.data.samples)
         try:
             save_png(picture, path, f"{self.run.name} step {step}")
         except OSError as error:
@@ -310,7 +310,7 @@ class Trainer:
             self._leave_out_evaluation()
             return
         with self.stopwatch:
-            scores = judge.score(lambda first, count: self._generate(EVALUATION_SEED, first, count))
+            scores = judge.score(lambda first, count: self.generate(EVALUATION_SEED, first, count))
         row: Event = {"event": "eval", "step": progress.step, "images": progress.images_seen}
         row |= {"epoch": progress.images_seen / len(self.data), **_told(scores)}
         if scores.histogram is not None:
@@ -337,7 +337,8 @@ class Trainer:
             scores = floor(self.data, self.judge)
             self._emit({"event": "floor", "step": 0, **_told(scores)})
 
-    def _generate(self, seed: int, first: int, count: int) -> Tensor:
+    def generate(self, seed: int, first: int, count: int) -> Tensor:
+        """Return samples number ``first`` … of the averaged G, from the list of a seed."""
         return generate(self.ema.network, self.config, seed, first, count, self.runtime.device, self.data.scale)
 
     def _finish(self) -> None:

@@ -164,7 +164,7 @@ def test_in_training_D_sits_out_and_comes_back(spec: str, loss: str, tmp_path: P
     turns = []
     for _ in range(200):
         turns.append("".join(turn.player for turn in trainer.game.turns(trainer._clock())))
-        trainer._step()
+        trainer.play_step()
     assert set(turns) >= {"G", "DG"}
     assert turns[turns.index("G") :].count("DG") > 10
 

@@ -142,7 +142,7 @@ def test_what_a_run_remembers_is_the_mean_over_its_turns(accumulate: int, tmp_pa
     note("D")
     assert not after
     for _ in range(3):
-        trainer._step()
+        trainer.play_step()
     memory = trainer.game.memory.state_dict()
     for player, turns in (("G", 3), ("D", 6)):
         assert len(past[player]) == turns

@@ -138,7 +138,7 @@ def test_the_weights_are_those_drawn_without_it(network: str) -> None:
 def test_only_a_turn_of_D_moves_the_vectors(tmp_path: Path) -> None:
     trainer = trainer_for(tmp_path, "ring", stabilizer=("spectral-norm",), penalty=("r1:1",), loss="hinge")
     D = trainer.players["D"].network
-    trainer._step()  # the first vectors have converged; now the weights have changed
+    trainer.play_step()  # the first vectors have converged; now the weights have changed
     moved = {}
     for index, turn in enumerate(trainer.game.turns(Clock())):
         before = vectors(D)

@@ -160,8 +160,8 @@ def test_no_step_is_the_plain_game_to_the_bit(loss: str, tmp_path: Path) -> None
         unrolled_trainer(tmp_path / str(steps), steps, loss=loss, penalty=("r1:0.1", "r2:0.1")) for steps in (None, 0)
     )
     for _ in range(4):
-        plain._step()
-        none._step()
+        plain.play_step()
+        none.play_step()
     for player in ("G", "D"):
         assert_close(everything(plain, player), everything(none, player), rtol=0, atol=0)
     assert plain.gauges.sums.keys() == none.gauges.sums.keys()
@@ -173,7 +173,7 @@ def test_no_step_is_the_plain_game_to_the_bit(loss: str, tmp_path: Path) -> None
 def test_a_turn_of_G_leaves_D_equal_to_the_bit(norm: str, optimizer: str, tmp_path: Path) -> None:
     d = PLAYER | {"norm": norm, "optimizer": optimizer, "betas": (0.0, 0.9)}
     trainer = unrolled_trainer(tmp_path, 3, d=d)
-    trainer._step()
+    trainer.play_step()
     before, mine = everything(trainer, "D"), everything(trainer, "G")
     turn = trainer.game.turns(Clock(1))[-1]
     assert (turn.player, turn.exact) == ("G", True)

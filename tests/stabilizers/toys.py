@@ -56,7 +56,7 @@ def weights_after(out: Path, steps: int = 3, **settings: Any) -> dict[str, Tenso
     """Return both players' tensors after a few steps on the ring."""
     trainer = trainer_for(out, "ring", **settings)
     for _ in range(steps):
-        trainer._step()
+        trainer.play_step()
     return {
         f"{name}/{key}": value.clone()
         for name, player in trainer.players.items()

@@ -94,7 +94,7 @@ class ConsoleObserver:
             self._console.print(f"resumes at step {event['step']} of {self._total}{exactly}")
         if event["judge"] is None:
             self._console.print(
-                "scores  none: no extractor knows this data, so the newest checkpoint counts as the best"
+                "scores  none: no extractor knows this data, so the newest checkpoint counts as the best (--eval-features)"
             )
         for caution in event["cautions"]:
             self._console.print(f"note    {caution}")

@@ -103,7 +103,7 @@ def play(settings: dict[str, Any], seed: int, *, apart: bool = False) -> Played:
             for network in (trainer.players["G"].network, trainer.ema.network):
                 gather(network, config.latent_dim, seed)
         trainer.train()
-        points = trainer._generate(EVALUATION_SEED, 0, _SAMPLES).double().numpy()
+        points = trainer.generate(EVALUATION_SEED, 0, _SAMPLES).double().numpy()
     return Played(tuple(events), points)
 
 

@@ -12,7 +12,7 @@ from sparring.data import Data
 from sparring.errors import UsageError
 from sparring.metrics import METRICS, family_of
 from sparring.metrics.estimate import Estimate
-from sparring.metrics.extractors import LoadedExtractor, load_extractor, weights_at_hand
+from sparring.metrics.extractors import LoadedExtractor, load_extractor
 from sparring.metrics.protocol import SHORT_HASH, Protocol
 from sparring.metrics.references import MAX_BATCH, Drawn, ImageReference, PointReference, Reference, StackedReference
 
@@ -127,13 +127,13 @@ def build_judge(
         seed: of the latents that will be drawn; only stated in the protocol.
         weights: whose samples will be scored, ``"ema"``, ``"raw"`` or ``"files"``; only stated in the protocol.
         families: what to measure; what is usual for the data if None.
-        features: the extractor; the data's own, or else one for natural photographs whose weights are at hand, if None.
+        features: the extractor; the one that knows the data if None.
         primary: the metric to choose the best checkpoint by; what is usual for the data if None.
         split: compare with ``"held-out"`` or ``"train"``; if None, with the test set of a named data set, or with what is
             held out of other data if these are 1000 or more: fewer say little of a distribution.
 
     Returns:
-        The judge, or None when no extractor is at hand for these images and none was named.
+        The judge, or None when no extractor knows these images and none was named.
 
     Raises:
         UsageError: when n_samples is below 2, or a family, the extractor, the primary metric or the split does not exist or does
@@ -182,18 +182,13 @@ def _reference(
     if data.judge in STACKED and features is None:
         extractor = load_extractor(STACKED[data.judge])
         return data.judge, StackedReference(extractor), extractor
-    chosen = features or data.judge or _for_photographs()
+    chosen = features or data.judge
     if chosen is None:
         return None
     extractor = load_extractor(chosen)
     enough = data.held_out is not None and (data.judge is not None or len(data.held_out) >= _ENOUGH)
     part = split or ("held-out" if enough else "train")
     return extractor.record.name, ImageReference(data, extractor, part), extractor
-
-
-def _for_photographs() -> str | None:
-    """Return an extractor that needs no download, the quicker one first, or None."""
-    return next((name for name in ("efficientnet-lite1", "inception") if weights_at_hand(name)), None)
 
 
 def _protocol(data: Data, reference: Reference, extractor: LoadedExtractor | None) -> Protocol:

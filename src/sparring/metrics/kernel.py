@@ -87,7 +87,7 @@ def kernel_distance(
 
 def _of_all(a: _Centred, b: _Centred) -> Estimate:
     """Return the estimate of all pairs, with the standard error of its first-order term (arXiv:1801.01401, appendix A)."""
-    method = _method(len(a) * len(b), a, b)
+    method = _method(len(a) * len(b), min(len(a), len(b)), a)
     within, between = _sums(a, a, method), _sums(a, b, method)
     value = _discrepancy(a, b, within.total, _sums(b, b, method).total, between.total)
     influence = 2 * (within.rows / (len(a) - 1) - between.rows / len(b))
@@ -95,7 +95,7 @@ def _of_all(a: _Centred, b: _Centred) -> Estimate:
 
 
 def _of_subsets(a: _Centred, b: _Centred, subsets: int, size: int, seed: int) -> Estimate:
-    rng, method = np.random.default_rng(seed), _method(subsets * size**2, a, b)
+    rng, method = np.random.default_rng(seed), _method(subsets * size**2, size, a)
     found = []
     for _ in range(subsets):
         x, y = (
@@ -113,11 +113,11 @@ def _discrepancy(a: _Centred, b: _Centred, aa: float, bb: float, ab: float) -> f
     return aa / (n * (n - 1)) + bb / (m * (m - 1)) - 2 * ab / (n * m)
 
 
-def _method(pairs: int, a: _Centred, b: _Centred) -> Method:
+def _method(pairs: int, samples: int, a: _Centred) -> Method:
     features = a.u.shape[1]
     if pairs * features <= FEW or a.u.device.type == "cuda":
         return "float64"
-    return "moments" if 4 * features <= min(len(a), len(b)) else "float32"
+    return "moments" if 4 * features <= samples else "float32"
 
 
 @dataclass(frozen=True, eq=False)
@@ -127,22 +127,24 @@ class _Centred:
     Attributes:
         u: ``[N, F]``.
         p: their part of t, float64 ``[N]``: ``(|c|^2 / 2 + c·u) / F + 1 / 2``.
+        largest: no coordinate of u is larger.
     """
 
     u: torch.Tensor
     p: torch.Tensor
+    largest: float
 
     @classmethod
     def of(cls, x: torch.Tensor, centre: torch.Tensor) -> _Centred:
         u = x - centre.to(x.dtype)
         along = torch.cat([u[rows].double() @ centre for rows in spans(len(u), TILE)])
-        return cls(u, (centre @ centre / 2 + along) / len(centre) + 0.5)
+        return cls(u, (centre @ centre / 2 + along) / len(centre) + 0.5, max(map(abs, map(float, u.aminmax()))))
 
     def __len__(self) -> int:
         return len(self.u)
 
     def __getitem__(self, rows: torch.Tensor) -> _Centred:
-        return _Centred(self.u[rows], self.p[rows])
+        return _Centred(self.u[rows], self.p[rows], self.largest)
 
     @functools.cached_property
     def own(self) -> torch.Tensor:
@@ -214,18 +216,17 @@ def _by_pairs(a: _Centred, b: _Centred, dtype: torch.dtype, squares: bool) -> to
         dtype: of the matrix product.
         squares: whether the squares are summed, too.
     """
-    scale = 2.0 ** -int(np.frexp(float(max(each.u.abs().max() for each in (a, b))))[1])  # cubes stay within float32
+    scale = 2.0 ** -int(np.frexp(max(a.largest, b.largest))[1])  # cubes stay within float32
     left, right = ((each.u * scale).to(dtype) for each in (a, b))
     found, within = torch.zeros(len(a), dtype=torch.float64, device=a.u.device), a is b
     unit = scale**2 * a.u.shape[1]  # what g is multiplied by
     wide = torch.promote_types(dtype, torch.float32)
     t_a, t_b = (3 * unit * each.p.to(wide) if squares else None for each in (a, b))
-    held = torch.empty(min(TILE, len(a)) * min(TILE, len(b)), dtype=dtype, device=left.device)
-    slabs = torch.empty(
-        2, _SLAB * min(TILE, len(b)), dtype=wide, device=left.device
-    )  # memory that stays is much the faster
-    for m, columns in enumerate(spans(len(b), TILE)):
-        for n, rows in enumerate(spans(len(a), TILE)[: m + 1 if within else None]):
+    size = min(TILE, -(-len(b) // 2)) if within else TILE  # at least three tiles of four
+    held = torch.empty(size * size, dtype=dtype, device=left.device)
+    slabs = torch.empty(2, _SLAB * size, dtype=wide, device=left.device)  # memory that stays is much the faster
+    for m, columns in enumerate(spans(len(b), size)):
+        for n, rows in enumerate(spans(len(a), size)[: m + 1 if within else None]):
             shape = rows.stop - rows.start, columns.stop - columns.start
             product = torch.mm(left[rows], right[columns].T, out=held[: shape[0] * shape[1]].view(shape))
             if within and n == m:

@@ -1,0 +1,33 @@
+"""Faster ways to the same numbers on a processor; each has a slow twin, which ``plain()`` brings back.
+
+`convolution` computes strided convolutions and their gradients where torch's own kernels leave the processor idle. The layers of
+`sparring.networks.layers` use it; everything else of torch (batch norm, activations, Adam) is already as fast as separate
+operations can be.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
+
+_PLAIN: ContextVar[bool] = ContextVar("plain", default=False)
+
+
+@contextmanager
+def plain(off: bool = True) -> Iterator[None]:
+    """Compute with torch's own kernels inside.
+
+    Args:
+        off: False changes nothing, so that a setting can be passed through.
+    """
+    token = _PLAIN.set(_PLAIN.get() or off)
+    try:
+        yield
+    finally:
+        _PLAIN.reset(token)
+
+
+def is_plain() -> bool:
+    """Return whether torch's own kernels were asked for."""
+    return _PLAIN.get()

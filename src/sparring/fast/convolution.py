@@ -1,0 +1,174 @@
+"""Strided convolutions on a processor, and both of their gradients, in shapes that its matrix units like.
+
+The library's kernels are at their best with many channels and wide maps. A GAN has neither where it matters: images have 1 or 3
+channels, and the deepest maps are 4 to 7 pixels wide. Two changes of shape, exact in real arithmetic, mend that:
+
+* **Blocks.** A convolution of stride s is one of stride 1 over blocks of s×s pixels, each with s² times the channels, and its
+  kernel cut in the same way (zeros fill the last block).
+* **Side by side.** The gradient by the weights sums over the pixels of all images, and the library's sums run along one row of
+  one image. So images are laid side by side, with zeros between them, until the rows are long.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from sparring.fast import is_plain
+from sparring.fast.shapes import Geometry, image_blocks, image_from_blocks, side_by_side, weight_blocks
+
+#: With so few channels the library's gradient by the images takes several times as long as that of blocks.
+_FEW = 4
+#: In bfloat16, rows of so many outputs or fewer leave the matrix units idle in the gradient by the weights.
+_NARROW = 8
+#: Below so many multiplications a change of shape costs more than it saves.
+_SMALL = 2**23
+
+
+def conv2d(x: Tensor, weight: Tensor, bias: Tensor | None, stride: int, padding: int) -> Tensor:
+    """Return what ``torch.nn.functional.conv2d`` returns for the same arguments.
+
+    Args:
+        x: ``[B, C, H, W]``.
+        weight: ``[O, C, k, k]``.
+        bias: ``[O]`` or None.
+        stride: s.
+        padding: p.
+
+    Returns:
+        ``[B, O, h, w]``.
+    """
+    geometry = Geometry((x.shape[1], x.shape[2], x.shape[3]), len(weight), weight.shape[2], stride, padding)
+    if not _pays(geometry, x):
+        return F.conv2d(x, weight, bias, stride, padding)
+    x, weight = x.to(_dtype(x)), weight.to(_dtype(x))
+    if geometry.image[0] <= _FEW:
+        blocks, cut = image_blocks(x, geometry), weight_blocks(weight, geometry)
+        return F.conv2d(blocks, cut, bias, 1, geometry.block_padding)
+    return _shifted(_third(x, None, weight, geometry), bias)
+
+
+def conv_transpose2d(
+    x: Tensor, weight: Tensor, bias: Tensor | None, stride: int, padding: int, output_padding: int
+) -> Tensor:
+    """Return what ``torch.nn.functional.conv_transpose2d`` returns for the same arguments.
+
+    Args:
+        x: ``[B, O, h, w]``.
+        weight: ``[O, C, k, k]``.
+        bias: ``[C]`` or None.
+        stride: s.
+        padding: p.
+        output_padding: rows and columns more.
+
+    Returns:
+        ``[B, C, H, W]``.
+    """
+    kernel = weight.shape[2]
+    height, width = ((side - 1) * stride - 2 * padding + kernel + output_padding for side in x.shape[2:])
+    geometry = Geometry((weight.shape[1], height, width), len(weight), kernel, stride, padding)
+    if not _pays(geometry, x):
+        return F.conv_transpose2d(x, weight, bias, stride, padding, output_padding)
+    x, weight = x.to(_dtype(x)), weight.to(_dtype(x))
+    if geometry.image[0] <= _FEW:
+        blocks = F.conv_transpose2d(x, weight_blocks(weight, geometry), None, 1, geometry.block_padding)
+        return _shifted(image_from_blocks(blocks, geometry), bias)
+    return _shifted(_third(None, x, weight, geometry), bias)
+
+
+def _pays(geometry: Geometry, x: Tensor) -> bool:
+    """Return whether a change of shape pays for this convolution or one of its gradients."""
+    channels, height, width = geometry.channels * geometry.image[0], *geometry.maps
+    work = len(x) * height * width * channels * geometry.kernel**2
+    if is_plain() or x.device.type != "cpu" or geometry.stride == 1 or work < _SMALL:
+        return False
+    return geometry.image[0] <= _FEW or (_dtype(x) is torch.bfloat16 and width <= _NARROW)
+
+
+def _dtype(x: Tensor) -> torch.dtype:
+    """Return what a convolution computes in here."""
+    return torch.get_autocast_dtype("cpu") if torch.is_autocast_enabled("cpu") else x.dtype
+
+
+def _shifted(x: Tensor, bias: Tensor | None) -> Tensor:
+    return x if bias is None else x + bias.to(x.dtype).view(-1, 1, 1)
+
+
+class _Third(torch.autograd.Function):
+    """Of images, slopes and weights, two given and one None: the third.
+
+    A convolution takes images and weights to its output; its gradient by the images takes slopes (gradients by the output) and
+    weights to images; its gradient by the weights takes images and slopes to weights. Each is linear in both of what it takes,
+    and the derivative by either is another of the three, so gradients of any order follow.
+    """
+
+    @staticmethod
+    def forward(ctx: Any, images: Any, slopes: Any, weight: Any, geometry: Geometry) -> Tensor:
+        ctx.save_for_backward(images, slopes, weight)
+        ctx.geometry = geometry
+        if slopes is None:
+            return F.conv2d(_packed(images), _packed(weight), None, geometry.stride, geometry.padding)
+        if images is None:
+            return input_gradient(_packed(slopes), _packed(weight), geometry)
+        return weight_gradient(_packed(images), _packed(slopes), geometry)
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, ...]:
+        images, slopes, weight = (gradients[0] if given is None else given for given in ctx.saved_tensors)
+        by_images, by_slopes, by_weight, _ = ctx.needs_input_grad
+        return (
+            _third(None, slopes, weight, ctx.geometry) if by_images else None,
+            _third(images, None, weight, ctx.geometry) if by_slopes else None,
+            _third(images, slopes, None, ctx.geometry) if by_weight else None,
+            None,
+        )
+
+
+def _third(images: Tensor | None, slopes: Tensor | None, weight: Tensor | None, geometry: Geometry) -> Tensor:
+    third: Tensor = _Third.apply(images, slopes, weight, geometry)  # type: ignore[no-untyped-call]
+    return third
+
+
+def _packed(x: Tensor) -> Tensor:
+    return x.contiguous(memory_format=torch.channels_last)
+
+
+def weight_gradient(images: Tensor, slopes: Tensor, geometry: Geometry) -> Tensor:
+    """Return a convolution's gradient by its weights, with the images side by side.
+
+    Args:
+        images: ``[B, C, H, W]``, channels last in memory.
+        slopes: ``[B, O, h, w]``, the gradient by what it wrote, likewise.
+        geometry: of the convolution.
+
+    Returns:
+        ``[O, C, k, k]``, likewise.
+    """
+    rows, slopes = side_by_side(images, slopes, geometry)
+    weight = _unread(rows, geometry.weight)
+    return _packed(_library(slopes, rows, weight, geometry, (False, True))[1])
+
+
+def input_gradient(slopes: Tensor, weight: Tensor, geometry: Geometry) -> Tensor:
+    """Return a convolution's gradient by its images, ``[B, C, H, W]``, as torch computes it."""
+    images = _unread(slopes, (len(slopes), *geometry.image))
+    return _library(slopes, images, weight, geometry, (True, False))[0]
+
+
+def _library(
+    slopes: Tensor, images: Tensor, weight: Tensor, geometry: Geometry, wanted: tuple[bool, bool]
+) -> tuple[Tensor, Tensor]:
+    """Return torch's own gradients by images and weights, as far as wanted."""
+    stride, padding = [geometry.stride] * 2, [geometry.padding] * 2
+    by_images, by_weight, _ = torch.ops.aten.convolution_backward(
+        slopes, images, weight, None, stride, padding, [1, 1], False, [0, 0], 1, [*wanted, False]
+    )
+    return by_images, by_weight
+
+
+def _unread(like: Tensor, shape: tuple[int, ...]) -> Tensor:
+    """Return a tensor that torch asks for and reads the shape of only; its memory is never touched."""
+    return torch.empty(shape, dtype=like.dtype, memory_format=torch.channels_last)
