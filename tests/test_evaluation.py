@@ -193,7 +193,7 @@ def test_the_command_keeps_scores_and_draws_pairs_and_compare_reads_them(
     assert "verdict  no copying found" in told
     assert (run / "copies.png").is_file()
     written = json.loads(Path("a.json").read_text())
-    assert [row["metric"] for row in written["scores"]] == ["fd", "copies", "copying_z"]
+    assert [row["metric"] for row in written["scores"]] == ["fd", "copies", "pixel_copies", "copying_z"]
     kept = {
         (score.metric, score.protocol.n_generated): float(score.value) for score in stored_scores(RunDirectory(run))
     }

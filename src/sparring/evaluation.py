@@ -116,8 +116,8 @@ def evaluate(
         source: a run, a checkpoint, a folder or zip of images, the name of a data set, or samples ``[N, C, H, W]`` in [-1, 1].
         against: real data: a name in `sparring.data.SOURCES`, a folder or a zip; the run's own data if None.
         metrics: families (keys of `sparring.metrics.FAMILIES`) or ``"all"``; the usual ones that can be measured if empty.
-        features: an extractor's name, or a module ``[B, C, H, W] -> [B, F]`` of your own; if None, the one that knows the data, or
-            else EfficientNet-Lite1 or Inception if its weights are at hand.
+        features: an extractor's name, or a module ``[B, C, H, W] -> [B, F]`` of your own; if None, the one that knows the data,
+            or else EfficientNet-Lite1 or Inception if its weights are at hand.
         n: generated samples; 10,000 of a generator or a named data set and all of a folder if None.
         seed: of the latents.
         split: compare with ``"held-out"`` or ``"train"``; see `build_judge` if None.
@@ -333,7 +333,7 @@ def _classification(subject: Subject, judge: Judge, data: Data) -> list[tuple[st
 def _pairs(subject: Subject, judge: Judge, data: Data, drawn: Drawn) -> tuple[Memorization, Any]:
     """Return what the test of memorization found, and a picture of the worst pairs."""
     assert isinstance(judge.reference, FeatureReference)
-    found = judge.reference.copying(drawn)
+    found = judge.reference.copying(drawn).gravest
     if len(subject.shape) == 1:
         return found, None
     pairs = found.pairs[:32]

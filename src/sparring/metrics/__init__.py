@@ -241,7 +241,15 @@ _ALL = (
     Metric(
         name="copies",
         family="memorization",
-        summary="fraction of samples that are copies of a training image",
+        summary="fraction of samples that are copies of a training image, by their features",
+        paper="arXiv:2310.02664",
+        better="lower",
+        unit="fraction",
+    ),
+    Metric(
+        name="pixel_copies",
+        family="memorization",
+        summary="fraction of samples that are copies of a training image, by the pixels of both at 16×16",
         paper="arXiv:2310.02664",
         better="lower",
         unit="fraction",

@@ -52,8 +52,8 @@ def kernel_distance(
 ) -> Estimate:
     """Return the kernel distance, KID with Inception features (arXiv:1801.01401, section 4).
 
-    By default it is one estimate from all pairs (arXiv:1801.01401, eq. 4 of the U-statistic), whose interval is the standard
-    error over the generated samples for the same reference. With ``subsets`` it is what most papers print, the mean of as
+    By default it is one estimate from all pairs, whose interval is the standard error over the generated samples for the same
+    reference. With ``subsets`` it is what most papers print, the mean of as
     many estimates from random subsets: less of the data, and an interval from their standard deviation over √subsets.
 
     Args:
@@ -86,7 +86,7 @@ def kernel_distance(
 
 
 def _of_all(a: _Centred, b: _Centred) -> Estimate:
-    """Return the estimate of all pairs, with the standard error of its first-order term (arXiv:1801.01401, appendix A)."""
+    """Return the estimate of all pairs, with the standard error of its first-order term."""
     method = _method(len(a) * len(b), min(len(a), len(b)), a)
     within, between = _sums(a, a, method), _sums(a, b, method)
     value = _discrepancy(a, b, within.total, _sums(b, b, method).total, between.total)
@@ -108,7 +108,7 @@ def _of_subsets(a: _Centred, b: _Centred, subsets: int, size: int, seed: int) ->
 
 
 def _discrepancy(a: _Centred, b: _Centred, aa: float, bb: float, ab: float) -> float:
-    """Return the unbiased squared discrepancy of sums of the kernel (arXiv:1801.01401, eq. 4); aa, bb without i = j."""
+    """Return the unbiased estimate (Gretton et al., 2012, lemma 6), given sums of the kernel; aa and bb without i = j."""
     n, m = len(a), len(b)
     return aa / (n * (n - 1)) + bb / (m * (m - 1)) - 2 * ab / (n * m)
 
@@ -117,7 +117,9 @@ def _method(pairs: int, samples: int, a: _Centred) -> Method:
     features = a.u.shape[1]
     if pairs * features <= FEW or a.u.device.type == "cuda":
         return "float64"
-    return "moments" if 4 * features <= samples else "float32"
+    if 4 * features <= samples:
+        return "moments"
+    return "float32" if torch.get_float32_matmul_precision() == "highest" else "float64"
 
 
 @dataclass(frozen=True, eq=False)

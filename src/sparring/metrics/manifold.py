@@ -53,7 +53,7 @@ class ManifoldScores:
 def manifold_scores(
     real: FeatureArray, fake: FeatureArray, k: int = DENSITY_K, *, precision_k: int = PRECISION_K, tile: int = TILE
 ) -> ManifoldScores:
-    """Return precision and recall (arXiv:1904.06991, eq. 2) with density and coverage (arXiv:2002.09797, eqs. 6 and 8).
+    """Return precision and recall (arXiv:1904.06991, eq. 2) with density and coverage (arXiv:2002.09797, section 3).
 
     All depend on the two counts: compare only numbers that were measured with the same ones. The intervals hold the
     balls fixed and count the samples in them: Wilson's for fractions, the standard error for density.

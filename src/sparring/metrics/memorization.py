@@ -35,6 +35,9 @@ CLEAR = 3.0
 RARE = 0.001
 """Expected number of fresh samples as near to a training sample below which a sample counts as its copy, whatever the share."""
 
+SINGLE = 0.05
+"""Up to this share copies count as single ones, unless they are more than real samples would have."""
+
 WORST = 64
 """Pairs that are kept."""
 
@@ -74,7 +77,8 @@ class Memorization:
             (arXiv:2004.05675); 0.5 for fresh samples, 0 for copies. None without held-out data.
         z: the Mann-Whitney z-score of the same; below -3 copies, above 3 underfits. None without held-out data.
         pairs: the generated samples most like copies, with the nearest training sample, the worst first.
-        verdict: ``"copies"`` where copied is clearly above copied_real, or z at most -3; else ``"single copies"`` where the worst
+        verdict: ``"copies"`` where copied is clearly above copied_real or what chance could make of the data's dimension, or z at
+            most -3; else ``"single copies"`` where the worst
             pair is one and its chance below 0.001.
     """
 
@@ -114,7 +118,7 @@ def memorization(
         fresh = as_features(held_out, "held-out samples", least=2, dim=points.shape[1])
         test = mann_whitney(distances, nearest(fresh, points).distances[:, 0])
         z, farther = test.z, test.larger
-    pairs = _worst_pairs(found, ratios, _dimension(real_ratios), worst)
+    pairs = _worst_pairs(found, ratios, _dimension(real_ratios, 2.0), worst)
     return Memorization(
         copied=share(ratios < COPY_RATIO),
         copied_real=share(real_ratios < COPY_RATIO),
@@ -133,14 +137,14 @@ def _ratios(found: Neighbours) -> Array:
     return ratios
 
 
-def _dimension(real_ratios: Array) -> float:
-    """Return the dimension of the data by its ratios ``[M]`` (Facco et al., 2017), two standard errors on the safe side.
+def _dimension(real_ratios: Array, errors: float) -> float:
+    """Return the dimension of the data by its ratios ``[M]`` (Facco et al., 2017), so many standard errors on the safe side.
 
     Duplicates, whose ratio is 0, say nothing of it.
     """
     ratios = real_ratios[real_ratios > 0]
     spread = -float(np.log(ratios).sum())
-    return max(1 - 2 / np.sqrt(len(ratios)), 0.0) * len(ratios) / spread if spread > 0 else 0.0
+    return max(1 - errors / np.sqrt(len(ratios)), 0.0) * len(ratios) / spread if spread > 0 else 0.0
 
 
 def _worst_pairs(found: Neighbours, ratios: Array, dimension: float, count: int) -> tuple[Pair, ...]:
@@ -153,7 +157,9 @@ def _worst_pairs(found: Neighbours, ratios: Array, dimension: float, count: int)
 
 
 def _verdict(z: float | None, ratios: Array, real_ratios: Array, pairs: tuple[Pair, ...]) -> Verdict:
-    if (z is not None and z <= -CLEAR) or _clearly_more(ratios < COPY_RATIO, real_ratios < COPY_RATIO):
+    copies, real = ratios < COPY_RATIO, real_ratios < COPY_RATIO
+    nearer = z is not None and z <= -CLEAR
+    if nearer or _clearly_more(copies, real) or _beyond_chance(copies, real, real_ratios):
         return "copies"
     rare = any(pair.ratio < COPY_RATIO and pair.chance < RARE for pair in pairs)
     return "single copies" if rare else "no copying found"
@@ -168,3 +174,14 @@ def _clearly_more(copies: npt.NDArray[np.bool_], real: npt.NDArray[np.bool_]) ->
     low, _ = wilson(p, len(copies), CLEAR)
     _, high = wilson(q, len(real) / 2, CLEAR)
     return p - q > math.hypot(p - low, high - q)
+
+
+def _beyond_chance(copies: npt.NDArray[np.bool_], real: npt.NDArray[np.bool_], real_ratios: Array) -> bool:
+    """Return whether copies are more than any dimension that the data may have could explain.
+
+    Few training samples say little by their own share of hits, but all of their ratios tell the dimension d, and by it the share
+    3^-d that chance makes; d is taken three standard errors low.
+    """
+    low, _ = wilson(float(copies.mean()), len(copies), CLEAR)
+    chance = COPY_RATIO ** _dimension(real_ratios, CLEAR)
+    return bool(low > max(chance, float(real.mean()), SINGLE))

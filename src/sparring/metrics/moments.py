@@ -112,16 +112,18 @@ def scatter(features: torch.Tensor, centre: torch.Tensor, weights: torch.Tensor 
     narrow = features.dtype == torch.float32 and features.device.type == "cpu" and features.shape[1] >= _WIDE
     dtype = torch.float32 if narrow and torch.get_float32_matmul_precision() == "highest" else torch.float64
     total = torch.zeros(len(centre), len(centre), dtype=torch.float64, device=features.device)
+    trace = torch.zeros_like(centre)
     held = torch.empty(len(centre) * _WIDE, dtype=dtype, device=features.device)
     for rows in spans(len(features), _CHUNK):
-        centred = features[rows].double() - centre
-        left = centred.to(dtype) if weights is None else (centred * weights[rows, None]).to(dtype)
-        right = left if weights is None else centred.to(dtype)
+        right = features[rows].double() - centre
+        left = right if weights is None else right * weights[rows, None]
+        trace += torch.linalg.vecdot(left, right, dim=0)
+        left, right = left.to(dtype), right.to(dtype)
         for span in spans(len(centre), _WIDE):
             shape = len(centre) - span.start, span.stop - span.start
             product = held[: shape[0] * shape[1]].view(shape)
             total[span.start :, span] += torch.mm(left[:, span.start :].T, right[:, span], out=product)
-    return total.tril() + total.tril(-1).T
+    return total.tril(-1) + total.tril(-1).T + trace.diag()
 
 
 def contrasts(features: torch.Tensor) -> torch.Tensor:

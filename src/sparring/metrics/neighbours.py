@@ -76,6 +76,8 @@ def squared_nearest(
             f"Each query has {max(len(points) - same, 0)} possible neighbours, but k is {k}; give more points or 1 <= k <= "
             "their number."
         )
+    if not len(queries):
+        return queries.new_empty((0, k), dtype=torch.float64), queries.new_empty((0, k), dtype=torch.int64)
     own = Distinct(points)
     asking = own if same else Distinct(queries)
     if len(own.rows) == len(points) and len(asking.rows) == len(queries):

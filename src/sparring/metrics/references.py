@@ -11,6 +11,7 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 import torch
+import torch.nn.functional as F
 
 from sparring.data import Data, Modes
 from sparring.errors import UsageError
@@ -32,6 +33,7 @@ Values = dict[str, Estimate]
 MAX_BATCH = 250
 _REPLICATES = 1000
 _PAIRS = 1000  # of samples whose similarity is averaged
+_SMALL = 16  # pixels of an image in the test of memorization
 _STACK = 3  # pictures in a stack
 _STACK_BATCH = 128  # pictures classified at a time: the activations of 3 · 250 leave the cache and cost twice the time
 
@@ -63,6 +65,27 @@ class Measure(NamedTuple):
 
     of: Callable[[Drawn], Values]
     gives: tuple[str, ...]
+
+
+class Copying(NamedTuple):
+    """What the tests of memorization found.
+
+    Features see a copy that was moved or recoloured; pixels see one among training images that all look alike to an extractor.
+
+    Attributes:
+        features: the test on features.
+        pixels: the test on small versions of the images, or None for points.
+    """
+
+    features: Memorization
+    pixels: Memorization | None
+
+    @property
+    def gravest(self) -> Memorization:
+        """The test that found most."""
+        found = [self.features, *([] if self.pixels is None else [self.pixels])]
+        order = ("no copying found", "single copies", "copies")
+        return max(found, key=lambda each: (order.index(each.verdict), each.copied - each.copied_real))
 
 
 class Reference(ABC):
@@ -110,18 +133,18 @@ class FeatureReference(Reference):
 
     def of_features(self) -> dict[str, Measure]:
         """Return what any features can be measured by."""
-        copying = ("copies",) if self.held_out_count == 0 else ("copies", "copying_z")
+        copying = ("copies", "pixel_copies", "copying_z")
         return {
             "fd": Measure(self.fd, ("fd",)),
             "kd": Measure(self.kd, ("kd",)),
             "prdc": Measure(self.prdc, ("precision", "recall", "density", "coverage")),
-            "memorization": Measure(self.memorization, copying),
+            "memorization": Measure(self.memorization, tuple(name for name in copying if name not in self.without)),
         }
 
     @property
     @abstractmethod
-    def held_out_count(self) -> int:
-        """How many real samples were not trained on."""
+    def without(self) -> tuple[str, ...]:
+        """Metrics that cannot be had of these data."""
 
     @cached_property
     def _frechet(self) -> frechet.Reference:
@@ -143,15 +166,23 @@ class FeatureReference(Reference):
     def memorization(self, drawn: Drawn) -> Values:
         """Return the share of copies and, with held-out data, the z-score of the data-copying test."""
         found = self.copying(drawn)
-        return {"copies": found.copied} | ({} if found.z is None else {"copying_z": Estimate(found.z)})
+        z = found.features.z
+        values = {"copies": found.features.copied}
+        values |= {} if found.pixels is None else {"pixel_copies": found.pixels.copied}
+        return values if z is None else values | {"copying_z": Estimate(z)}
 
-    def copying(self, drawn: Drawn) -> Memorization:
-        """Return all that the test of memorization finds; asked twice about one set, it answers from memory."""
+    def copying(self, drawn: Drawn) -> Copying:
+        """Return all that the tests of memorization find; asked twice about one set, it answers from memory."""
         if self._tested is None or self._tested[0] is not drawn:
-            self._tested = drawn, memorization(drawn.features, self.training, self.held_out)
+            features = memorization(drawn.features, self.training, self.held_out)
+            self._tested = drawn, Copying(features, self.pixel_copying(drawn))
         return self._tested[1]
 
-    _tested: tuple[Drawn, Memorization] | None = field(default=None, init=False, repr=False)
+    def pixel_copying(self, drawn: Drawn) -> Memorization | None:
+        """Return what the test finds in the pixels of images; None for points, whose features are all there is."""
+        return None
+
+    _tested: tuple[Drawn, Copying] | None = field(default=None, init=False, repr=False)
 
 
 @dataclass(eq=False)
@@ -212,9 +243,19 @@ class ImageReference(FeatureReference):
         return self.real if self._compared is data else self._features(data).features
 
     @property
-    def held_out_count(self) -> int:
-        """How many images are held out."""
-        return 0 if self.data.held_out is None else len(self.data.held_out)
+    def without(self) -> tuple[str, ...]:
+        """Metrics that cannot be had of these data."""
+        return ("copying_z",) if self.data.held_out is None else ()
+
+    def pixel_copying(self, drawn: Drawn) -> Memorization:
+        """Return what the test finds in images of 16×16."""
+        assert drawn.images is not None
+        held_out = None if self.data.held_out is None else _small(batches(self.data.held_out))
+        return memorization(_small([drawn.images.float() / 127.5 - 1]), self._small_training, held_out)
+
+    @cached_property
+    def _small_training(self) -> torch.Tensor:
+        return _small(batches(self.data))
 
     def look(self, drawn: Iterator[torch.Tensor]) -> Drawn:
         """Take in a generated set; see `Reference.look`."""
@@ -312,9 +353,9 @@ class PointReference(FeatureReference):
         return None if self.data.held_out is None else self.real
 
     @property
-    def held_out_count(self) -> int:
-        """How many points are held out."""
-        return 0 if self.data.held_out is None else len(self.data.held_out)
+    def without(self) -> tuple[str, ...]:
+        """Metrics that cannot be had of these data."""
+        return ("pixel_copies",) if self.data.held_out is not None else ("pixel_copies", "copying_z")
 
     def look(self, drawn: Iterator[torch.Tensor]) -> Drawn:
         """Take in a generated set; see `Reference.look`."""
@@ -384,6 +425,11 @@ class StackedReference(Reference):
             "reverse_kl": _divergence(histogram, np.ones(len(histogram))),
             "modes": Estimate(float((histogram > 0).sum())),
         }
+
+
+def _small(images: Iterable[torch.Tensor]) -> torch.Tensor:
+    """Return the pixels ``[N, C 16²]`` of small versions of images."""
+    return torch.cat([F.interpolate(x, (_SMALL, _SMALL), mode="bilinear", antialias=True).flatten(1) for x in images])
 
 
 def _coordinates(data: Data) -> Array:

@@ -25,7 +25,7 @@ def feature_tensor(features: FeatureArray, dim: int | None = None) -> torch.Tens
         found = found.cpu()
     if found.dtype not in (torch.float32, torch.float64):
         found = found.to(torch.float32 if found.is_floating_point() else torch.float64)
-    if found.ndim != 2 or (dim is not None and found.shape[1] != dim):
+    if found.ndim != 2 or found.shape[1] != (dim or max(found.shape[1], 1)):
         wanted = "[N, F]" if dim is None else f"[N, {dim}]"
         raise UsageError(f"Features have shape {tuple(found.shape)} where {wanted} is needed; give one row per sample.")
     check_finite(found)

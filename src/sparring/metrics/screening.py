@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
 import numpy as np
@@ -33,6 +34,9 @@ AGREED = 1e-9
 CHUNK = 32_768
 """Differences that are held at a time, to stay in a core's cache."""
 
+MANY = 4096
+"""Pairs from which on another thread is worth it."""
+
 
 def squared_distances(x: torch.Tensor, y: torch.Tensor, i: torch.Tensor, j: torch.Tensor) -> torch.Tensor:
     """Return ``|x_i - y_j|^2`` ``[n]``, the float64 sum of squared differences, equal both ways round.
@@ -43,16 +47,23 @@ def squared_distances(x: torch.Tensor, y: torch.Tensor, i: torch.Tensor, j: torc
         i: int64 ``[n]``, rows of x.
         j: int64 ``[n]``, rows of y.
     """
-    chunk = max(1, (CHUNK if x.device.type == "cpu" else 1024 * CHUNK) // x.shape[1])
     found = torch.empty(len(i), dtype=torch.float64, device=x.device)
+    workers = torch.get_num_threads() if x.device.type == "cpu" else 1
+    parts = spans(len(i), max(MANY, -(-len(i) // workers)))
+    with ThreadPoolExecutor(workers) as pool:  # one thread each: what fits in a cache is too little to share
+        list(pool.map(lambda part: _measure(x, y, i[part], j[part], found[part]), parts))
+    return found
+
+
+def _measure(x: torch.Tensor, y: torch.Tensor, i: torch.Tensor, j: torch.Tensor, out: torch.Tensor) -> None:
+    chunk = max(1, (CHUNK if x.device.type == "cpu" else 1024 * CHUNK) // x.shape[1])
     left, right = (torch.empty(min(chunk, len(i)), x.shape[1], dtype=x.dtype, device=x.device) for _ in "xy")
     wide = torch.empty(left.shape, dtype=torch.float64, device=x.device)
     for first in range(0, len(i), chunk):
         n = min(chunk, len(i) - first)
         torch.index_select(x, 0, i[first : first + n], out=left[:n])
         torch.index_select(y, 0, j[first : first + n], out=right[:n])
-        torch.sum(wide[:n].copy_(left[:n]).sub_(right[:n]).square_(), 1, out=found[first : first + n])
-    return found
+        torch.sum(wide[:n].copy_(left[:n]).sub_(right[:n]).square_(), 1, out=out[first : first + n])
 
 
 @functools.cache
@@ -91,16 +102,22 @@ class Rounded:
 
 
 def _rounded(span: slice, moved: torch.Tensor, dtype: torch.dtype) -> Rounded:
-    """Round a span's points ``[n, F]`` to bfloat16, or leave them as they are for a product in float64."""
-    order = torch.linalg.vector_norm(moved, dim=1).argsort()
-    moved = moved[order]
-    kept = moved if dtype == torch.float64 else moved.to(torch.bfloat16)
-    missing, norms = (
-        torch.linalg.vector_norm(each, dim=1, dtype=moved.dtype).double() for each in (moved - kept, kept)
-    )
+    """Round a span's points ``[n, F]`` to bfloat16, or leave them as they are for a product in float64.
+
+    Args:
+        span: the rows of the set.
+        moved: their points, which are overwritten.
+        dtype: of the product.
+    """
+    kept = moved.clone() if dtype == torch.float64 else moved.to(torch.bfloat16)
+    rounded = kept.to(moved.dtype)
+    norms = torch.linalg.vector_norm(rounded, dim=1).double()
+    missing = torch.linalg.vector_norm(moved.sub_(rounded), dim=1).double()
     # The move and the two norms were rounded too, and squares below the smallest number were lost
     unit, tiny = torch.finfo(moved.dtype).eps, torch.finfo(moved.dtype).tiny * moved.shape[1]
     lost = missing * (1 + moved.shape[1] * unit) + unit * (missing + norms) + tiny**0.5
+    order = norms.argsort()
+    kept, norms, lost = kept[order], norms[order], lost[order]
     pieces = _pieces(norms.square(), kept.dtype)
     ones = torch.ones_like(pieces)
     left, right = torch.cat([-2 * kept, pieces, ones], 1).to(dtype), torch.cat([kept, ones, pieces], 1).to(dtype)
@@ -274,4 +291,4 @@ class Screen:
 
     def _round(self, points: torch.Tensor, span: slice, dtype: torch.dtype) -> Rounded:
         wide = torch.float64 if dtype == torch.float64 or self._wide else points.dtype
-        return _rounded(span, (points[span].to(wide) - self._centre.to(wide)) * self._scale, dtype)
+        return _rounded(span, (points[span].to(wide) - self._centre.to(wide)).mul_(self._scale), dtype)
