@@ -156,10 +156,12 @@ def groups(results: list[dict[str, Any]]) -> dict[tuple[str, int], list[dict[str
 
 def summary(options: argparse.Namespace, results: list[dict[str, Any]]) -> dict[str, Any]:
     """Return every number, with what it needs beside it."""
+    words = " ".join(f"{recipe}={images}" if images else recipe for recipe, images in groups(results))
+    seeds = 1 + max(result["seed"] for result in results)
     versions = {"sparring": sparring.__version__, "torch": torch.__version__, "python": platform.python_version()}
     return {
         "benchmark": f"quality on {options.data}",
-        "command": f"python bench/quality.py --data {options.data} --data-root DATA",
+        "command": f"python bench/quality.py --data {options.data} --data-root DATA --recipes {words} --seeds {seeds}",
         "versions": versions,
         "machine": {"processor": platform.machine(), "cores": os.cpu_count(), "threads": options.threads},
         "runs": results,
