@@ -1,12 +1,14 @@
-"""Strided convolutions on a processor, and both of their gradients, in shapes that its matrix units like.
+"""Strided convolutions on a processor, and both of their gradients, in shapes that its units like.
 
-The library's kernels are at their best with many channels and wide maps. A GAN has neither where it matters: images have 1 or 3
-channels, and the deepest maps are 4 to 7 pixels wide. Two changes of shape, exact in real arithmetic, mend that:
+The library's kernels are at their best with some dozen channels and wide maps. A GAN has neither where it matters: images have 1
+or 3 channels, and the deepest maps are 4 to 8 pixels wide. Three changes of shape, exact in real arithmetic, mend that:
 
-* **Blocks.** A convolution of stride s is one of stride 1 over blocks of s×s pixels, each with s² times the channels, and its
-  kernel cut in the same way (zeros fill the last block).
-* **Side by side.** The gradient by the weights sums over the pixels of all images, and the library's sums run along one row of
-  one image. So images are laid side by side, with zeros between them, until the rows are long.
+* **Blocks**, for few channels. A convolution of stride s is one of stride 1 over blocks of s×s pixels, each with s² times the
+  channels, and its kernel cut in the same way (zeros fill the last block).
+* **Side by side**, for narrow maps in bfloat16. The gradient by the weights sums over the pixels of all images, and the
+  library's sums run along one row of one image. So images are laid side by side, with zeros between them, until rows are long.
+* **Products**, for weights that fill a core's cache. The library reads them once for every few pixels; a product of matrices
+  (the patches of all images times the weights) reads them once.
 """
 
 from __future__ import annotations
@@ -18,12 +20,25 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from sparring.fast import is_plain
-from sparring.fast.shapes import Geometry, image_blocks, image_from_blocks, side_by_side, weight_blocks
+from sparring.fast.shapes import (
+    Geometry,
+    channels_first,
+    image_blocks,
+    image_from_blocks,
+    overlap,
+    patches,
+    pixels_last,
+    side_by_side,
+    weight_blocks,
+)
 
 #: With so few channels the library's gradient by the images takes several times as long as that of blocks.
 _FEW = 4
 #: In bfloat16, rows of so many outputs or fewer leave the matrix units idle in the gradient by the weights.
 _NARROW = 8
+#: So many weights do not fit into the cache beside what they are multiplied with; in bfloat16 a quarter of them counts, because
+#: the library makes less of the matrix units.
+_LARGE = 2**21
 #: Below so many multiplications a change of shape costs more than it saves.
 _SMALL = 2**23
 
@@ -70,12 +85,13 @@ def conv_transpose2d(
     kernel = weight.shape[2]
     height, width = ((side - 1) * stride - 2 * padding + kernel + output_padding for side in x.shape[2:])
     geometry = Geometry((weight.shape[1], height, width), len(weight), kernel, stride, padding)
-    if not _pays(geometry, x):
+    if not _pays(geometry, x) or min(geometry.margins) < 0:
         return F.conv_transpose2d(x, weight, bias, stride, padding, output_padding)
     x, weight = x.to(_dtype(x)), weight.to(_dtype(x))
     if geometry.image[0] <= _FEW:
-        blocks = F.conv_transpose2d(x, weight_blocks(weight, geometry), None, 1, geometry.block_padding)
-        return _shifted(image_from_blocks(blocks, geometry), bias)
+        biases = None if bias is None else bias.repeat(stride**2)
+        blocks = F.conv_transpose2d(x, weight_blocks(weight, geometry), biases, 1, geometry.block_padding)
+        return image_from_blocks(blocks, geometry)
     return _shifted(_third(None, x, weight, geometry), bias)
 
 
@@ -85,7 +101,13 @@ def _pays(geometry: Geometry, x: Tensor) -> bool:
     work = len(x) * height * width * channels * geometry.kernel**2
     if is_plain() or x.device.type != "cpu" or geometry.stride == 1 or work < _SMALL:
         return False
-    return geometry.image[0] <= _FEW or (_dtype(x) is torch.bfloat16 and width <= _NARROW)
+    narrow = _dtype(x) is torch.bfloat16 and width <= _NARROW
+    return geometry.image[0] <= _FEW or narrow or _by_products(geometry, _dtype(x))
+
+
+def _by_products(geometry: Geometry, dtype: torch.dtype) -> bool:
+    weights = geometry.channels * geometry.image[0] * geometry.kernel**2
+    return weights >= (_LARGE // 4 if dtype is torch.bfloat16 else _LARGE)
 
 
 def _dtype(x: Tensor) -> torch.dtype:
@@ -110,7 +132,7 @@ class _Third(torch.autograd.Function):
         ctx.save_for_backward(images, slopes, weight)
         ctx.geometry = geometry
         if slopes is None:
-            return F.conv2d(_packed(images), _packed(weight), None, geometry.stride, geometry.padding)
+            return convolution(_packed(images), _packed(weight), geometry)
         if images is None:
             return input_gradient(_packed(slopes), _packed(weight), geometry)
         return weight_gradient(_packed(images), _packed(slopes), geometry)
@@ -136,26 +158,68 @@ def _packed(x: Tensor) -> Tensor:
     return x.contiguous(memory_format=torch.channels_last)
 
 
-def weight_gradient(images: Tensor, slopes: Tensor, geometry: Geometry) -> Tensor:
-    """Return a convolution's gradient by its weights, with the images side by side.
+# The three, each in the shape that suits it; all tensors have their channels last in memory.
+
+
+def convolution(images: Tensor, weight: Tensor, geometry: Geometry) -> Tensor:
+    """Return the convolution.
 
     Args:
-        images: ``[B, C, H, W]``, channels last in memory.
-        slopes: ``[B, O, h, w]``, the gradient by what it wrote, likewise.
+        images: ``[B, C, H, W]``.
+        weight: ``[O, C, k, k]``.
         geometry: of the convolution.
 
     Returns:
-        ``[O, C, k, k]``, likewise.
+        ``[B, O, h, w]``.
     """
-    rows, slopes = side_by_side(images, slopes, geometry)
-    weight = _unread(rows, geometry.weight)
-    return _packed(_library(slopes, rows, weight, geometry, (False, True))[1])
+    if not _by_products(geometry, images.dtype):
+        return F.conv2d(images, weight, None, geometry.stride, geometry.padding)
+    outputs = patches(images, geometry) @ _matrix(weight).t()
+    return channels_first(outputs.view(len(images), *geometry.maps, geometry.channels))
 
 
 def input_gradient(slopes: Tensor, weight: Tensor, geometry: Geometry) -> Tensor:
-    """Return a convolution's gradient by its images, ``[B, C, H, W]``, as torch computes it."""
-    images = _unread(slopes, (len(slopes), *geometry.image))
-    return _library(slopes, images, weight, geometry, (True, False))[0]
+    """Return the convolution's gradient by its images.
+
+    Args:
+        slopes: ``[B, O, h, w]``, the gradient by what it wrote.
+        weight: ``[O, C, k, k]``.
+        geometry: of the convolution.
+
+    Returns:
+        ``[B, C, H, W]``.
+    """
+    if not _by_products(geometry, slopes.dtype):
+        images = _unread(slopes, (len(slopes), *geometry.image))
+        return _library(slopes, images, weight, geometry, (True, False))[0]
+    parts = pixels_last(slopes).flatten(0, 2) @ _matrix(weight_blocks(weight, geometry))
+    return image_from_blocks(overlap(parts, geometry), geometry)
+
+
+def weight_gradient(images: Tensor, slopes: Tensor, geometry: Geometry) -> Tensor:
+    """Return the convolution's gradient by its weights.
+
+    Args:
+        images: ``[B, C, H, W]``.
+        slopes: ``[B, O, h, w]``, the gradient by what it wrote.
+        geometry: of the convolution.
+
+    Returns:
+        ``[O, C, k, k]``.
+    """
+    if _by_products(geometry, images.dtype):
+        # A product reads rows: to turn the slopes here is faster than to let it turn the patches.
+        matrix = pixels_last(slopes).flatten(0, 2).t().contiguous() @ patches(images, geometry)
+        return channels_first(matrix.view(geometry.channels, geometry.kernel, geometry.kernel, -1))
+    if images.dtype is torch.bfloat16 and geometry.maps[1] <= _NARROW:
+        images, slopes = side_by_side(images, slopes, geometry)
+    weight = _unread(images, geometry.weight)
+    return _packed(_library(slopes, images, weight, geometry, (False, True))[1])
+
+
+def _matrix(weight: Tensor) -> Tensor:
+    """View ``[O, C, k, k]`` as ``[O, k² C]``."""
+    return pixels_last(weight).flatten(1)
 
 
 def _library(

@@ -17,7 +17,7 @@ from __future__ import annotations
 import functools
 import math
 from dataclasses import dataclass
-from typing import Literal, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -27,19 +27,19 @@ from sparring.metrics.arrays import FeatureArray
 from sparring.metrics.estimate import Estimate, from_standard_error
 from sparring.metrics.moments import mean_of, scatter
 from sparring.metrics.samples import feature_tensor, of_one_kind, spans
-from sparring.metrics.screening import TILE, product_dtype
+from sparring.metrics.screening import product_dtype
 
 ROWS = 2048
 """Generated samples by whose influence the standard error is judged, which is right to 2 % then."""
 
 FEW = 2**37
-"""Multiplications up to which every pair is computed in float64."""
+"""Multiplications up to which every pair is computed in float64, without the split."""
+
+TILE = 4096
+"""Rows and columns of the kernel that are held at a time."""
 
 _SLAB = 256
 """Rows of a tile that are cubed at a time, to stay in a core's cache."""
-
-Method = Literal["float64", "float32", "moments"]
-"""How the terms of second and third order in g are summed: both by pairs of that many bits, or the second by moments."""
 
 
 def kernel_distance(
@@ -87,22 +87,24 @@ def kernel_distance(
 
 def _of_all(a: _Centred, b: _Centred) -> Estimate:
     """Return the estimate of all pairs, with the standard error of its first-order term."""
-    method = _method(len(a) * len(b), min(len(a), len(b)), a)
-    within, between = _sums(a, a, method), _sums(a, b, method)
-    value = _discrepancy(a, b, within.total, _sums(b, b, method).total, between.total)
+    features = a.u.shape[1]
+    many = len(a) * len(b) * features > FEW and 4 * features <= min(len(a), len(b)) and a.u.device.type == "cpu"
+    summed = _sums_of_many if many else _sums
+    within, between = summed(a, a), summed(a, b)
+    value = _discrepancy(a, b, within.total, summed(b, b).total, between.total)
     influence = 2 * (within.rows / (len(a) - 1) - between.rows / len(b))
     return from_standard_error(value, float(influence.std()) / math.sqrt(len(a)), "standard error")
 
 
 def _of_subsets(a: _Centred, b: _Centred, subsets: int, size: int, seed: int) -> Estimate:
-    rng, method = np.random.default_rng(seed), _method(subsets * size**2, size, a)
+    rng = np.random.default_rng(seed)
     found = []
     for _ in range(subsets):
         x, y = (
             each[torch.from_numpy(rng.choice(len(each), min(size, len(each)), replace=False)).to(each.p.device)]
             for each in (a, b)
         )
-        found.append(_discrepancy(x, y, *(_sums(*pair, method).total for pair in ((x, x), (y, y), (x, y)))))
+        found.append(_discrepancy(x, y, *(_sums(*pair).total for pair in ((x, x), (y, y), (x, y)))))
     error = float(np.std(found)) / math.sqrt(subsets)
     return from_standard_error(float(np.mean(found)), error, f"{subsets} subsets")
 
@@ -111,15 +113,6 @@ def _discrepancy(a: _Centred, b: _Centred, aa: float, bb: float, ab: float) -> f
     """Return the unbiased estimate (Gretton et al., 2012, lemma 6), given sums of the kernel; aa and bb without i = j."""
     n, m = len(a), len(b)
     return aa / (n * (n - 1)) + bb / (m * (m - 1)) - 2 * ab / (n * m)
-
-
-def _method(pairs: int, samples: int, a: _Centred) -> Method:
-    features = a.u.shape[1]
-    if pairs * features <= FEW or a.u.device.type == "cuda":
-        return "float64"
-    if 4 * features <= samples:
-        return "moments"
-    return "float32" if torch.get_float32_matmul_precision() == "highest" else "float64"
 
 
 @dataclass(frozen=True, eq=False)
@@ -146,7 +139,7 @@ class _Centred:
         return len(self.u)
 
     def __getitem__(self, rows: torch.Tensor) -> _Centred:
-        return _Centred(self.u[rows], self.p[rows], self.largest)
+        return _Centred(self.u[rows].double(), self.p[rows], self.largest)
 
     @functools.cached_property
     def own(self) -> torch.Tensor:
@@ -172,15 +165,19 @@ class _Sums(NamedTuple):
     rows: torch.Tensor
 
 
-def _sums(a: _Centred, b: _Centred, method: Method) -> _Sums:
-    """Sum the kernel over all pairs of two sets, or over those of two different samples of one set."""
-    rows = _first_order(a, b)
+def _sums(a: _Centred, b: _Centred) -> _Sums:
+    """Sum the kernel over all pairs of two sets, or over those of two different samples of one set, in float64."""
+    rows = _cubes(a, b, torch.float64, whole=True)
+    if a is b:
+        rows = rows - (2 * a.p + a.own) ** 3
+    return _Sums(float(rows.sum()), rows[a.some])
+
+
+def _sums_of_many(a: _Centred, b: _Centred) -> _Sums:
+    """Sum the kernel as `_sums` does, split as this module says; for many more samples than features."""
+    rows = _first_order(a, b) + _cubes(a, b, product_dtype(a.u.device.type), whole=False)
     if a is b:
         rows = rows - (2 * a.p) ** 3 - 3 * (2 * a.p) ** 2 * a.own
-    if method != "moments":
-        rows = rows + _by_pairs(a, b, torch.float64 if method == "float64" else torch.float32, squares=True)
-        return _Sums(float(rows.sum()), rows[a.some])
-    rows = rows + _by_pairs(a, b, product_dtype(a.u.device.type), squares=False)
     squares = _squares(a, b)
     return _Sums(float(rows.sum()) + squares.total, rows[a.some] + squares.rows)
 
@@ -209,38 +206,40 @@ def _squares(a: _Centred, b: _Centred) -> _Sums:
     return _Sums(3 * float(total), 3 * rows)
 
 
-def _by_pairs(a: _Centred, b: _Centred, dtype: torch.dtype, squares: bool) -> torch.Tensor:
-    """Return ``Σ_j g^3``, or ``Σ_j 3 t g^2 + g^3``, of every row, float64 ``[N]``; of one set, without a sample's own.
+def _cubes(a: _Centred, b: _Centred, dtype: torch.dtype, whole: bool) -> torch.Tensor:
+    """Return the sums over j of the kernel ``(t + g)^3``, or of ``g^3`` alone, which leaves out a sample's own.
 
     Args:
         a: N samples, the rows.
         b: M samples, the columns.
         dtype: of the matrix product.
-        squares: whether the squares are summed, too.
+        whole: whether it is the kernel.
+
+    Returns:
+        float64 ``[N]``.
     """
-    scale = 2.0 ** -int(np.frexp(max(a.largest, b.largest))[1])  # cubes stay within float32
-    left, right = ((each.u * scale).to(dtype) for each in (a, b))
-    found, within = torch.zeros(len(a), dtype=torch.float64, device=a.u.device), a is b
+    scale = 1.0 if whole else 2.0 ** -int(np.frexp(max(a.largest, b.largest))[1])  # cubes stay within float32
+    left, right = (each.u.to(dtype) if whole else (each.u * scale).to(dtype) for each in (a, b))
     unit = scale**2 * a.u.shape[1]  # what g is multiplied by
-    wide = torch.promote_types(dtype, torch.float32)
-    t_a, t_b = (3 * unit * each.p.to(wide) if squares else None for each in (a, b))
+    found, within = torch.zeros(len(a), dtype=torch.float64, device=a.u.device), a is b
     size = min(TILE, -(-len(b) // 2)) if within else TILE  # at least three tiles of four
-    held = torch.empty(size * size, dtype=dtype, device=left.device)
-    slabs = torch.empty(2, _SLAB * size, dtype=wide, device=left.device)  # memory that stays is much the faster
+    held = torch.empty(min(size, len(a)) * min(size, len(b)), dtype=dtype, device=left.device)
+    wide = torch.promote_types(dtype, torch.float32)
+    slabs = torch.empty(2, _SLAB * min(size, len(b)), dtype=wide, device=left.device)  # memory that stays is the faster
     for m, columns in enumerate(spans(len(b), size)):
         for n, rows in enumerate(spans(len(a), size)[: m + 1 if within else None]):
             shape = rows.stop - rows.start, columns.stop - columns.start
             product = torch.mm(left[rows], right[columns].T, out=held[: shape[0] * shape[1]].view(shape))
-            if within and n == m:
+            if within and n == m and not whole:
                 product.fill_diagonal_(0)
             for slab in spans(shape[0], _SLAB):
                 part = product[slab]
                 g, third = (each[: part.numel()].view(part.shape) for each in slabs)
-                torch.mul(g.copy_(part), g, out=third)
-                if t_a is not None and t_b is not None:
-                    g += t_a[rows][slab, None]
-                    g += t_b[columns]
-                found[rows][slab] += third.mul_(g).sum(1)
+                g.copy_(part)
+                if whole:
+                    g += unit * a.p[rows][slab, None]
+                    g += unit * b.p[columns]
+                found[rows][slab] += torch.mul(g, g, out=third).mul_(g).sum(1)
                 if within and n != m:
                     found[columns] += third.sum(0)
     return found / unit**3

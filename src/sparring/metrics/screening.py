@@ -22,7 +22,7 @@ import torch
 
 from sparring.metrics.samples import spans
 
-TILE = 4096
+TILE = 8192
 """Rows and columns of distances that are held at a time."""
 
 GROUP = 16
