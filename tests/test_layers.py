@@ -22,7 +22,7 @@ FLOORS: list[set[str]] = [
     {"generator", "report", "tensorboard", "scores"},
     {"trainer"},
     {"session"},
-    {"summary", "benchmarks", "experiments", "evaluation", "rehearsal"},
+    {"summary", "benchmarks", "experiments", "evaluation", "rehearsal", "speed"},
     {"comparison"},
     {"cli"},
 ]

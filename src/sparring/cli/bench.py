@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from rich.table import Table
 
     from sparring.benchmarks import Result, Row
+    from sparring.speed.race import Race
 
 bench = App(name="bench", help="Compare recipes under locked protocols.")
 
@@ -94,3 +95,76 @@ def _table(data: str, rows: list[Row]) -> Table:
 def _cell(row: Row, metric: str, unit: float, digits: int) -> str:
     mean, error = row.means[metric] * unit, row.errors[metric] * unit
     return f"{mean:.{digits}f}" + ("" if math.isnan(error) else f" ± {error:.{digits}f}")
+
+
+_STEPS = {"case-study": 5, "dcgan-64": 1}  # of a block, so that all blocks take less than a minute
+
+
+@bench.command
+def speed(
+    *,
+    network: Literal["case-study", "dcgan-64"] = "case-study",
+    contenders: Annotated[list[str] | None, Parameter(consume_multiple=True)] = None,
+    batch_size: int = 128,
+    threads: int | None = None,
+    rounds: int = 5,
+    steps: int | None = None,
+    json_file: Path | None = None,
+) -> int:
+    """Compare a training step with the textbook loop's on this machine, in less than a minute.
+
+    Both train the same networks with the same recipe on random images and take turns. Shown are the ratio and the share of the
+    machine's peak, the fastest product of matrices that PyTorch can do here.
+
+    Args:
+        network: The lectures' case study at 28×28, or DCGAN at 64×64.
+        contenders: Of sparring, sparring-fp32, sparring-plain (PyTorch's own kernels) and shipped (the textbook loop as
+            tutorials ship it), one or several.
+        batch_size: Real images in a step.
+        threads: Processor threads; as many as there are cores if left out.
+        rounds: Turns of each.
+        steps: Steps in a turn.
+        json_file: Where to write every number.
+    """
+    from rich.console import Console
+
+    from sparring.errors import UsageError, unknown_name
+    from sparring.runtime import cores
+    from sparring.speed.contenders import CONTENDERS, Course
+    from sparring.speed.race import race
+
+    names = contenders or ["sparring"]
+    for name in names:
+        if name not in CONTENDERS:
+            raise UsageError(unknown_name("--contenders", name, CONTENDERS))
+    console = Console(highlight=False)
+    course = Course(network, batch_size, threads or cores())
+    result = race(names, course, rounds, steps or _STEPS[network], tell=console.print)
+    console.print(_speed_table(result))
+    console.print(_peak_line(result), markup=False, soft_wrap=True)
+    if json_file is not None:
+        json_file.parent.mkdir(parents=True, exist_ok=True)
+        json_file.write_text(json.dumps(result.as_json(), indent=1) + "\n")
+    return 0
+
+
+def _speed_table(race: Race) -> Table:
+    from rich.table import Table
+
+    course = race.course
+    rounds = len(race.seconds["textbook"])
+    title = f"{course.network}, batch {course.batch_size}, {course.threads} threads: median over {rounds} rounds"
+    table = Table(title=title, box=None, pad_edge=False)
+    for column in ("loop", "ms a step", "images/s", "times as fast", "of the peak"):
+        table.add_column(column, justify="left" if column == "loop" else "right")
+    for name in race.seconds:
+        seconds, (median, least, most) = race.step_seconds(name), race.speedup(name)
+        ratio = "" if name == "textbook" else f"{median:.2f} ({least:.2f} to {most:.2f})"
+        share = f"{race.share_of_peak(name):.0%} of {race.precision[name]}"
+        table.add_row(name, f"{seconds * 1e3:.1f}", f"{course.batch_size / seconds:.0f}", ratio, share)
+    return table
+
+
+def _peak_line(race: Race) -> str:
+    peaks = ", ".join(f"{name} {max(found) / 1e12:.2f}" for name, found in race.peaks.items())
+    return f"a step needs {race.flops / 1e9:.1f} GFLOP; peak in TFLOP/s: {peaks}"

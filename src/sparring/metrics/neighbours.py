@@ -162,7 +162,7 @@ class _Near:
 
     def _add(self, span: slice, pairs: Pairs) -> None:
         """Keep the near ones of some pairs (query, point) whose queries are in the span, and lower their limits."""
-        pairs = pairs[pairs.low <= self.limits[pairs.i]]
+        pairs = pairs[(pairs.low <= self.limits[pairs.i]).nonzero().flatten()]
         self.pairs.append(pairs)
         order, rank = _ranked(pairs.i, pairs.high)
         few = rank < self.k
@@ -181,20 +181,29 @@ class _Near:
         )
         order, rank = _ranked(i, high)
         first = order[rank < self.k]
-        squared = torch.full_like(high, torch.inf)
-        squared[first] = squared_distances(queries, points, i[first], j[first])
-        limits = squared[first].view(-1, self.k).amax(1)
+        squared = squared_distances(queries, points, i[first], j[first])
+        limits = squared.view(-1, self.k).amax(1)
         others = order[(rank >= self.k) & (low[order] <= limits[i[order]])]
-        squared[others] = squared_distances(queries, points, i[others], j[others])
-        order, rank = _ranked(i, squared, j)
-        order = order[rank < self.k]
+        squared = torch.cat([squared, squared_distances(queries, points, i[others], j[others])])
+        i, j = (torch.cat([each[first], each[others]]) for each in (i, j))
+        order = torch.arange(len(i), device=i.device)
+        for key in (j, squared, i):
+            order = order[key[order].argsort(stable=True)]
+        order = order[_ranks(i, order) < self.k]
         return squared[order].view(-1, self.k), j[order].view(-1, self.k)
 
 
-def _ranked(owners: torch.Tensor, *keys: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-    """Return the order by owner, then by the keys one after the other, and each place's rank within its owner."""
-    order = torch.arange(len(owners), device=owners.device)
-    for key in (*reversed(keys), owners):
-        order = order[key[order].argsort(stable=True)]
+def _ranked(owners: torch.Tensor, keys: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    """Return the order by owner and then by key, a number >= 0 of which float32's digits count, and each place's rank.
+
+    The rank is that within the owner. Both are sorted as one integer, on a CPU by numpy, which does it ten times as fast.
+    """
+    packed = (owners << 32) | keys.float().view(torch.int32)
+    order = packed.argsort() if packed.device.type == "cuda" else torch.from_numpy(np.argsort(packed.numpy()))
+    return order, _ranks(owners, order)
+
+
+def _ranks(owners: torch.Tensor, order: torch.Tensor) -> torch.Tensor:
+    """Return each place's rank within its owner, in an order by owner."""
     counts = torch.bincount(owners)
-    return order, torch.arange(len(order), device=order.device) - (counts.cumsum(0) - counts)[owners[order]]
+    return torch.arange(len(order), device=order.device) - (counts.cumsum(0) - counts)[owners[order]]

@@ -14,7 +14,6 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
 import numpy as np
@@ -34,9 +33,6 @@ AGREED = 1e-9
 CHUNK = 32_768
 """Differences that are held at a time, to stay in a core's cache."""
 
-MANY = 4096
-"""Pairs from which on another thread is worth it."""
-
 
 def squared_distances(x: torch.Tensor, y: torch.Tensor, i: torch.Tensor, j: torch.Tensor) -> torch.Tensor:
     """Return ``|x_i - y_j|^2`` ``[n]``, the float64 sum of squared differences, equal both ways round.
@@ -47,23 +43,16 @@ def squared_distances(x: torch.Tensor, y: torch.Tensor, i: torch.Tensor, j: torc
         i: int64 ``[n]``, rows of x.
         j: int64 ``[n]``, rows of y.
     """
-    found = torch.empty(len(i), dtype=torch.float64, device=x.device)
-    workers = torch.get_num_threads() if x.device.type == "cpu" else 1
-    parts = spans(len(i), max(MANY, -(-len(i) // workers)))
-    with ThreadPoolExecutor(workers) as pool:  # one thread each: what fits in a cache is too little to share
-        list(pool.map(lambda part: _measure(x, y, i[part], j[part], found[part]), parts))
-    return found
-
-
-def _measure(x: torch.Tensor, y: torch.Tensor, i: torch.Tensor, j: torch.Tensor, out: torch.Tensor) -> None:
     chunk = max(1, (CHUNK if x.device.type == "cpu" else 1024 * CHUNK) // x.shape[1])
+    found = torch.empty(len(i), dtype=torch.float64, device=x.device)
     left, right = (torch.empty(min(chunk, len(i)), x.shape[1], dtype=x.dtype, device=x.device) for _ in "xy")
     wide = torch.empty(left.shape, dtype=torch.float64, device=x.device)
     for first in range(0, len(i), chunk):
         n = min(chunk, len(i) - first)
         torch.index_select(x, 0, i[first : first + n], out=left[:n])
         torch.index_select(y, 0, j[first : first + n], out=right[:n])
-        torch.sum(wide[:n].copy_(left[:n]).sub_(right[:n]).square_(), 1, out=out[first : first + n])
+        torch.sum(wide[:n].copy_(left[:n]).sub_(right[:n]).square_(), 1, out=found[first : first + n])
+    return found
 
 
 @functools.cache

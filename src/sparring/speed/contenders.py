@@ -1,0 +1,191 @@
+"""Who runs: the textbook loop, sparring, and products of matrices that look for the machine's peak."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from dataclasses import dataclass
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.utils.flop_counter import FlopCounterMode
+
+from sparring.fast import plain
+from sparring.session import build_trainer, prepare
+from sparring.speed.textbook import LATENT_DIM, SHAPES, TextbookLoop
+from sparring.trainer import Trainer
+
+#: Presets that train the networks of `sparring.speed.textbook` with the textbook's recipe.
+PRESETS = {"case-study": "mnist-dcgan", "dcgan-64": "dcgan"}
+_IMAGES = 1024  # random ones: what is on them does not change the time
+_SIZES = ((2048, 2048, 2048), (1024, 1024, 1024), (2048, 4096, 512))  # of products that look for the peak
+_PEAK_SECONDS = 0.2
+
+
+@dataclass(frozen=True)
+class Course:
+    """What everyone runs.
+
+    Attributes:
+        network: a key of `PRESETS`.
+        batch_size: real images in a step.
+        threads: of each contender.
+    """
+
+    network: str = "case-study"
+    batch_size: int = 128
+    threads: int = 1
+
+
+Block = Callable[[int], float | None]
+"""Runs so many steps; returns seconds a step if it timed itself."""
+
+
+def _random_images(course: Course) -> Tensor:
+    shape = (max(_IMAGES, course.batch_size), *SHAPES[course.network])
+    return torch.randint(256, shape, dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
+
+
+def trainer_of(course: Course, precision: str, out: Path, **settings: Any) -> Trainer:
+    """Return sparring's trainer with the textbook's recipe, which scores, draws and saves nothing.
+
+    Args:
+        course: what to train.
+        precision: ``auto``, ``fp32`` or ``bf16``.
+        out: folder for the run.
+        settings: of the config, on top.
+    """
+    quiet = {"eval_every": 0, "sample_every": 0, "checkpoint_every": 0, "steps": 10**6, "epochs": None, "device": "cpu"}
+    course_settings = {"batch_size": course.batch_size, "threads": course.threads, "precision": precision}
+    wishes = quiet | course_settings | settings
+    images = _random_images(course)
+    plan = prepare(images, preset=PRESETS[course.network], config=None, out=out, resume="never", settings=wishes)
+    return build_trainer(plan, ())
+
+
+def _sparring(course: Course, stack: ExitStack, precision: str = "auto") -> tuple[Block, str]:
+    trainer = trainer_of(course, precision, Path(stack.enter_context(TemporaryDirectory(prefix="sparring-"))))
+    return _repeat(trainer.play_step), trainer.runtime.precision
+
+
+def _sparring_fp32(course: Course, stack: ExitStack) -> tuple[Block, str]:
+    return _sparring(course, stack, "fp32")
+
+
+def _sparring_plain(course: Course, stack: ExitStack) -> tuple[Block, str]:
+    stack.enter_context(plain())
+    return _sparring(course, stack)
+
+
+def _textbook(course: Course, stack: ExitStack) -> tuple[Block, str]:
+    """The textbook loop without its brakes: data in memory as float32, nothing printed, nothing read back."""
+    loop, size = TextbookLoop(course.network, course.batch_size), course.batch_size
+    images = _random_images(course).float() / 127.5 - 1.0
+
+    def step() -> None:
+        loop.step(
+            images[torch.randperm(len(images))[:size]], torch.randn(size, LATENT_DIM), torch.randn(size, LATENT_DIM)
+        )
+
+    return _repeat(step), "fp32"
+
+
+def _shipped(course: Course, stack: ExitStack) -> tuple[Block, str]:
+    """The textbook loop as tutorials ship it: a loader that treats images one by one, and losses read and shown."""
+    loop, size = TextbookLoop(course.network, course.batch_size), course.batch_size
+    log = stack.enter_context(open(os.devnull, "w"))  # noqa: SIM115
+    loader = torch.utils.data.DataLoader(_OneByOne(_random_images(course)), size, shuffle=True, drop_last=True)
+
+    def batches() -> Iterator[Tensor]:
+        while True:
+            yield from loader
+
+    stream = batches()
+
+    def step() -> None:
+        losses = loop.step(next(stream), torch.randn(size, LATENT_DIM), torch.randn(size, LATENT_DIM))
+        print(*(loss.item() for loss in losses), file=log)
+
+    return _repeat(step), "fp32"
+
+
+class _OneByOne(torch.utils.data.Dataset[Tensor]):
+    """Images that are scaled when they are asked for."""
+
+    def __init__(self, images: Tensor) -> None:
+        self.images = images
+
+    def __len__(self) -> int:
+        return len(self.images)
+
+    def __getitem__(self, index: int) -> Tensor:
+        return (self.images[index].float() / 255.0 - 0.5) / 0.5
+
+
+def _repeat(step: Callable[[], None]) -> Block:
+    def block(count: int) -> None:
+        for _ in range(count):
+            step()
+
+    return block
+
+
+CONTENDERS: dict[str, Callable[[Course, ExitStack], tuple[Block, str]]] = {
+    "textbook": _textbook,
+    "shipped": _shipped,
+    "sparring": _sparring,
+    "sparring-fp32": _sparring_fp32,
+    "sparring-plain": _sparring_plain,
+}
+
+
+# The machine's peak: the best product of matrices that torch can do.
+
+
+def _peak_fp32(course: Course, stack: ExitStack) -> tuple[Block, str]:
+    return _peak(torch.float32), "fp32"
+
+
+def _peak_bf16(course: Course, stack: ExitStack) -> tuple[Block, str]:
+    return _peak(torch.bfloat16), "bf16"
+
+
+def _peak(dtype: torch.dtype) -> Block:
+    """Return a block whose "step" is one floating-point operation at peak."""
+    pairs = [(torch.randn(m, k).to(dtype), torch.randn(k, n).to(dtype)) for m, k, n in _SIZES]
+
+    def block(count: int) -> float:
+        return min(_seconds_per_flop(a, b) for a, b in pairs)
+
+    return block
+
+
+def _seconds_per_flop(a: Tensor, b: Tensor) -> float:
+    began, best = time.perf_counter(), float("inf")
+    while time.perf_counter() - began < _PEAK_SECONDS:
+        start = time.perf_counter()
+        torch.mm(a, b)
+        best = min(best, time.perf_counter() - start)
+    return best / (2 * len(a) * a.shape[1] * b.shape[1])
+
+
+#: Precision -> what looks for the machine's peak in it.
+PEAKS = {"fp32": _peak_fp32, "bf16": _peak_bf16}
+
+
+def needed_flops(course: Course) -> int:
+    """Count the operations of a step, as the networks are written: changes of shape add some that do not count.
+
+    Args:
+        course: what is run.
+    """
+    with TemporaryDirectory(prefix="sparring-") as out, plain():
+        trainer = trainer_of(course, "fp32", Path(out))
+        with FlopCounterMode(display=False) as counter:
+            trainer.play_step()
+    return int(counter.get_total_flops())
