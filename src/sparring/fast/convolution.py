@@ -101,8 +101,11 @@ def _pays(geometry: Geometry, x: Tensor) -> bool:
     work = len(x) * height * width * channels * geometry.kernel**2
     if is_plain() or x.device.type != "cpu" or geometry.stride == 1 or work < _SMALL:
         return False
-    narrow = _dtype(x) is torch.bfloat16 and width <= _NARROW
-    return geometry.image[0] <= _FEW or narrow or _by_products(geometry, _dtype(x))
+    return geometry.image[0] <= _FEW or _is_narrow(geometry, _dtype(x)) or _by_products(geometry, _dtype(x))
+
+
+def _is_narrow(geometry: Geometry, dtype: torch.dtype) -> bool:
+    return dtype is torch.bfloat16 and geometry.maps[1] <= _NARROW
 
 
 def _by_products(geometry: Geometry, dtype: torch.dtype) -> bool:
@@ -211,7 +214,7 @@ def weight_gradient(images: Tensor, slopes: Tensor, geometry: Geometry) -> Tenso
         # A product reads rows: to turn the slopes here is faster than to let it turn the patches.
         matrix = pixels_last(slopes).flatten(0, 2).t().contiguous() @ patches(images, geometry)
         return channels_first(matrix.view(geometry.channels, geometry.kernel, geometry.kernel, -1))
-    if images.dtype is torch.bfloat16 and geometry.maps[1] <= _NARROW:
+    if _is_narrow(geometry, images.dtype):
         images, slopes = side_by_side(images, slopes, geometry)
     weight = _unread(images, geometry.weight)
     return _packed(_library(slopes, images, weight, geometry, (False, True))[1])

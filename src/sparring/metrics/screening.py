@@ -43,15 +43,16 @@ def squared_distances(x: torch.Tensor, y: torch.Tensor, i: torch.Tensor, j: torc
         i: int64 ``[n]``, rows of x.
         j: int64 ``[n]``, rows of y.
     """
-    chunk = max(1, (CHUNK if x.device.type == "cpu" else 1024 * CHUNK) // x.shape[1])
+    size = max(1, (CHUNK if x.device.type == "cpu" else 1024 * CHUNK) // x.shape[1])
     found = torch.empty(len(i), dtype=torch.float64, device=x.device)
-    left, right = (torch.empty(min(chunk, len(i)), x.shape[1], dtype=x.dtype, device=x.device) for _ in "xy")
-    wide = torch.empty(left.shape, dtype=torch.float64, device=x.device)
-    for first in range(0, len(i), chunk):
-        n = min(chunk, len(i) - first)
-        torch.index_select(x, 0, i[first : first + n], out=left[:n])
-        torch.index_select(y, 0, j[first : first + n], out=right[:n])
-        torch.sum(wide[:n].copy_(left[:n]).sub_(right[:n]).square_(), 1, out=found[first : first + n])
+    held = torch.empty(size, x.shape[1], dtype=x.dtype, device=x.device)
+    wide = torch.empty(2, *held.shape, dtype=torch.float64, device=x.device)
+    for part in spans(len(i), size):
+        rows = held[: part.stop - part.start]
+        left, right = wide[:, : len(rows)]
+        left.copy_(torch.index_select(x, 0, i[part], out=rows))
+        right.copy_(torch.index_select(y, 0, j[part], out=rows))
+        torch.sum(left.sub_(right).square_(), 1, out=found[part])
     return found
 
 
@@ -242,7 +243,7 @@ class Screen:
         self.x, self.y, self.within_set = x, y, x is y
         self._spans = spans(len(x), tile), spans(len(y), tile)
         self._centre = (x.mean(0) + y.mean(0)) / 2
-        largest = max(float(each.abs().max()) for each in (x, y))
+        largest = max(abs(float(end)) for each in (x, y) for end in each.aminmax())
         self._scale = 2.0 ** -int(np.frexp(largest)[1])
         self._wide = not 1e-15 < largest < 1e15  # float32 cannot hold the squares
         self._dtype = product_dtype(x.device.type)
