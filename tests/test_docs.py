@@ -31,6 +31,7 @@ from sparring.penalties import PENALTIES
 from sparring.presets import PRESETS
 from sparring.session import plan_config
 from sparring.settings import merge
+from sparring.speed.contenders import CONTENDERS
 from sparring.stabilizers import STABILIZERS
 
 ROOT = Path(__file__).parents[1]
@@ -98,6 +99,8 @@ def test_commands_are_commands(page: Path, words: list[str], capsys: pytest.Capt
     elif verb == "modes":
         data = arguments.get("data", "ring")
         assert set(arguments.get("presets") or ()) <= {*recipe_names(data), *PRESETS}
+    elif verb == "speed":
+        assert set(arguments.get("contenders") or ()) <= {*CONTENDERS}
     elif verb == "theory":
         assert arguments["claim"] in {*CLAIMS, "all"}
     else:

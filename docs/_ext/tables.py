@@ -198,7 +198,18 @@ def commands() -> str:
     from sparring.cli import app
 
     parts = []
-    for verb in ("sample", "evaluate", "compare", "list", "explain", "info", "report", "bench modes", "theory"):
+    for verb in (
+        "sample",
+        "evaluate",
+        "compare",
+        "list",
+        "explain",
+        "info",
+        "report",
+        "bench modes",
+        "bench speed",
+        "theory",
+    ):
         text = StringIO()
         app.help_print(verb.split(), console=Console(file=text, width=_HELP_WIDTH))
         parts.append(f"### sparring {verb}\n\n```text\n{text.getvalue().strip()}\n```\n")

@@ -172,6 +172,7 @@ class TrainConfig(_Frozen):
     seed: int = Field(0, ge=0, lt=2**63, description="seed of everything random")
     device: str = Field("auto", description="auto, cpu, cuda, cuda:1 or mps")
     precision: Literal["auto", "fp32", "bf16"] = Field("auto", description="arithmetic of the networks")
+    kernels: Literal["fast", "plain"] = Field("fast", description="convolutions by sparring.fast, or by PyTorch alone")
     threads: int | None = Field(None, ge=1, description="processor threads; all cores if unset")
 
     @field_validator("network")
@@ -343,7 +344,7 @@ NONE: tuple[Any, ...] = ("none", ("none",), ["none"], (), [])
 _NOT_IDENTITY = {
     *("log_every", "sample_every", "eval_every", "checkpoint_every", "keep", "patience", "equilibrium"),
     *("eval_samples", "eval_metrics", "eval_features", "eval_share", "best_by"),
-    *("device", "threads", "data_root"),
+    *("device", "threads", "kernels", "data_root"),
 }
 
 

@@ -23,18 +23,21 @@ class Player:
     optimizer: torch.optim.Optimizer = field(init=False)
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "optimizer", build_optimizer(list(self.network.parameters()), self.config))
+        moved: list[Tensor] = [parameter for parameter in self.network.parameters() if parameter.requires_grad]
+        object.__setattr__(self, "optimizer", build_optimizer(moved, self.config))
 
     @property
     def parameters(self) -> list[Tensor]:
-        """The parameters that the optimizer moves."""
+        """The parameters that the optimizer moves: all that are not frozen."""
         return [parameter for group in self.optimizer.param_groups for parameter in group["params"]]
 
     @contextlib.contextmanager
     def still(self) -> Iterator[None]:
-        """Keep running statistics and power iterations from following batches that are not this player's turn."""
+        """Keep running statistics, power iterations and gradients from following batches that are not this player's turn."""
         norms = [module for module in self.network.modules() if isinstance(module, nn.modules.batchnorm._BatchNorm)]
         spectra = [module for module in self.network.modules() if isinstance(module, _SpectralNorm)]
+        for parameter in self.parameters:
+            parameter.requires_grad_(False)
         for norm in norms:
             norm.track_running_stats = False
         for spectrum in spectra:
@@ -42,6 +45,8 @@ class Player:
         try:
             yield
         finally:
+            for parameter in self.parameters:
+                parameter.requires_grad_(True)
             for norm in norms:
                 norm.track_running_stats = True
             for spectrum in spectra:

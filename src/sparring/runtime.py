@@ -13,6 +13,8 @@ import torch
 
 from sparring.config import TrainConfig
 from sparring.errors import UsageError
+from sparring.fast import plain
+from sparring.fast.memory import keep_freed_memory
 
 
 @dataclass(frozen=True)
@@ -23,12 +25,14 @@ class Runtime:
         device: where the networks live.
         precision: ``"fp32"`` or ``"bf16"``; parameters, optimizers and statistics are always float32.
         threads: processor threads of an operation.
+        kernels: ``"fast"`` or ``"plain"``: whether `sparring.fast` computes the convolutions, or torch alone.
         reason: one line that says what was picked and why.
     """
 
     device: torch.device
     precision: str
     threads: int
+    kernels: str
     reason: str
 
     @classmethod
@@ -46,7 +50,10 @@ class Runtime:
         threads = config.threads or cores()
         torch.set_num_threads(threads)
         torch.set_flush_denormal(True)
-        return cls(device, precision, threads, f"{device}, {precision} ({why}), {threads} threads")
+        if device.type == "cpu":
+            keep_freed_memory()
+        reason = f"{device}, {precision} ({why}), {threads} threads, {config.kernels} kernels"
+        return cls(device, precision, threads, config.kernels, reason)
 
     @contextlib.contextmanager
     def arithmetic(self, *, exact: bool) -> Iterator[None]:
@@ -55,11 +62,11 @@ class Runtime:
         Args:
             exact: whether to stay in float32 all the same, as gradient penalties need.
         """
-        if exact or self.precision == "fp32":
+        with contextlib.ExitStack() as stack:
+            stack.enter_context(plain(self.kernels == "plain"))
+            if not exact and self.precision == "bf16":
+                stack.enter_context(torch.autocast(self.device.type, torch.bfloat16))
             yield
-        else:
-            with torch.autocast(self.device.type, torch.bfloat16):
-                yield
 
     def fingerprint(self) -> dict[str, object]:
         """Return what must be equal for a resumed run to be equal to the bit."""
@@ -71,6 +78,7 @@ class Runtime:
             else platform.machine(),
             "precision": self.precision,
             "threads": self.threads,
+            "kernels": self.kernels,
         }
 
 

@@ -10,15 +10,15 @@ import pytest
 
 from sparring.fast.memory import keep_freed_memory
 
-#: Frees and asks again for what a layer of DCGAN asks for, many times, with something else in between; prints the new pages.
+#: Frees and asks again for activations too large for the library's heap, which ends at 32 MiB a block; prints the new pages.
 _STEPS = """
 import resource, sys, torch
 from sparring.fast.memory import keep_freed_memory
 if sys.argv[1] == "keep":
     assert keep_freed_memory()
 def step():
-    maps = [torch.ones(2**21) for _ in range(4)]
-    maps += [maps[0] * maps[1], maps[2] + maps[3]]
+    maps = [torch.ones(2**23 + 2**12) for _ in range(2)]
+    maps.append(maps[0] * maps[1])
 for _ in range(10):
     step()
 before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt

@@ -13,9 +13,9 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from torch.utils.flop_counter import FlopCounterMode
 
 from sparring.fast import plain
+from sparring.rehearsal import FlopCounter
 from sparring.session import build_trainer, prepare
 from sparring.speed.textbook import LATENT_DIM, SHAPES, TextbookLoop
 from sparring.trainer import Trainer
@@ -186,6 +186,6 @@ def needed_flops(course: Course) -> int:
     """
     with TemporaryDirectory(prefix="sparring-") as out, plain():
         trainer = trainer_of(course, "fp32", Path(out))
-        with FlopCounterMode(display=False) as counter:
+        with FlopCounter() as counter:
             trainer.play_step()
-    return int(counter.get_total_flops())
+    return int(counter.total)
