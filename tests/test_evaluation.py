@@ -204,3 +204,16 @@ def test_the_command_keeps_scores_and_draws_pairs_and_compare_reads_them(
     (first, second) = json.loads(Path("b.json").read_text())
     assert first == second
     assert not math.isnan(first["scores"][0]["value"])
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("known", "verdict"), [("few", "copies"), ("digits", "no copying found")])
+def test_a_run_that_memorizes_is_caught_and_one_that_does_not_is_not(
+    known: str, verdict: str, digits: dict[str, Path], tmp_path: Path
+) -> None:
+    """The same recipe for as long: on twenty digits it learns them by heart, on all of them it does not."""
+    recipe = {"preset": "dcgan32", "batch_size": 16, "steps": 3000, "augment": (), "eval_every": 0, "sample_every": 0}
+    run = sparring.train(str(digits.get(known, known)), out=tmp_path, threads=1, **recipe)
+    found = evaluate(run.path, metrics=("memorization",), features="digits-v1", n=500)
+    assert found.copying is not None
+    assert found.copying.verdict == verdict

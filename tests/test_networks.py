@@ -232,6 +232,13 @@ def test_r1_of_the_maxout_critic_is_exact() -> None:
         assert_close((layer.weight * derivative).sum(), slope.square().sum())
 
 
+def test_maxout_units_start_as_large_as_what_they_read() -> None:
+    D = build_players("maxout", NetworkSpec((2,), 2, PlayerSpec(8, "none"), PlayerSpec(2000, "none")), source())[1]
+    x = torch.randn(100, 2, generator=source(1))
+    features: Tensor = D.features(x)  # type: ignore[operator]
+    assert_close(features.square().mean(), x.square().mean(), rtol=0.05, atol=0.0)
+
+
 def test_maxout_players_are_those_of_the_papers_on_mode_collapse() -> None:
     row = NETWORKS["maxout"]
     given = NetworkSpec((2,), 2, PlayerSpec(row.g_width, "batch"), PlayerSpec(row.d_width, row.d_norm))

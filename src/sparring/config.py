@@ -131,7 +131,11 @@ class TrainConfig(_Frozen):
     fake_label: float = Field(0.0, ge=-0.2, le=1, description="D's target for fakes; above 0 = two-sided smoothing")
     g: GeneratorConfig = Field(default_factory=GeneratorConfig, description="generator")
     d: DiscriminatorConfig = Field(default_factory=DiscriminatorConfig, description="discriminator")
-    batch_size: int = Field(64, ge=2, description="real images in a turn of D, and fakes in a turn of either")
+    batch_size: int = Field(
+        64,
+        ge=2,
+        description="real images in a turn of D, and fakes of either; auto = the recipe's, in pieces that fit into memory",
+    )
     accumulate: int = Field(1, ge=1, description="pieces that a batch is played in, one after another, to save memory")
     alternate: int = Field(
         1, ge=1, description="period in steps: D plays all turns of a period, then G all of its own; 1 = in turn"

@@ -15,6 +15,7 @@ from sparring.combinations import cautions
 from sparring.config import TrainConfig
 from sparring.data import Data, open_data
 from sparring.errors import CheckpointError, UsageError, unknown_name
+from sparring.footprint import in_pieces
 from sparring.generator import Generator, stored_config
 from sparring.losses import LOSSES, Loss
 from sparring.metrics.judge import Judge, build_judge
@@ -24,7 +25,7 @@ from sparring.presets import PRESETS, preset_for
 from sparring.report import write_report
 from sparring.runs import Event, RunDirectory, RunLock, create_run, run_directories, storage_error
 from sparring.runtime import Runtime
-from sparring.settings import differences, merge, resolve
+from sparring.settings import AUTO, differences, merge, resolve
 from sparring.tensorboard import TensorBoardLog
 from sparring.trainer import EVALUATION_SEED, Observer, Trainer
 
@@ -135,7 +136,7 @@ def build_trainer(plan: Plan, observers: tuple[Observer, ...]) -> Trainer:
         "step": trainer.progress.step,
         "total_steps": trainer.total_steps,
         "run": str(plan.run.path),
-        "machine": runtime.reason,
+        "machine": runtime.reason + (f", a batch in {config.accumulate} pieces" if config.accumulate > 1 else ""),
         "data": f"{plan.data.name}: {len(plan.data)} samples of {'×'.join(map(str, plan.data.shape))}",
         "left_out": [f"{problem.path}: {problem.reason}" for problem in plan.data.problems],
         "judge": judge.name if judge else None,
@@ -230,6 +231,12 @@ def _plan(
     shifting = [name for name in config.penalties if PENALTIES[name].images_only]
     if shifting and len(opened.shape) == 1:
         raise UsageError(f"--penalty {shifting[0]}: it shifts images, and points cannot be shifted; leave it out.")
+    if overrides.get("batch_size") == AUTO:
+        if overrides.get("accumulate") is not None:
+            raise UsageError(
+                "--batch-size auto and --accumulate both say how many pieces a batch is in; give one of them."
+            )
+        config = in_pieces(config, opened, Runtime.pick(config))
     if str(resume) == "auto":
         for run in reversed(run_directories(out)):
             if _is_run_of(run, config):

@@ -9,7 +9,7 @@ import json
 import tomllib
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, create_model
 
@@ -23,13 +23,18 @@ _REPEATED = ("penalty", "augment", "stabilizer", "eval_metrics")
 _NESTED = ("g", "d", "burn_in")
 
 
+#: As a batch size: the recipe's own, in as many pieces as memory asks for.
+AUTO = "auto"
+_WIDER: dict[str, Any] = {"batch_size": int | Literal["auto"]}
+
+
 def _partial(model: type[BaseModel], leave_out: frozenset[str] = frozenset()) -> type[BaseModel]:
     """Return the model with every field optional: what a user may set on top of a preset."""
     fields: dict[str, Any] = {}
     for name, field in model.model_fields.items():
         if name in leave_out:
             continue
-        kind = field.annotation
+        kind = _WIDER.get(name, field.annotation)
         if isinstance(kind, type) and issubclass(kind, BaseModel):
             kind = _partial(kind)
         fields[name] = (kind | None if kind is not None else None, Field(None, description=field.description))
@@ -54,6 +59,8 @@ def resolve(base: TrainConfig, overrides: Mapping[str, Any]) -> TrainConfig:
         UsageError: a value is out of range or contradicts another; the sentence names the flag.
     """
     values = base.model_dump()
+    if overrides.get("batch_size") == AUTO:  # the pieces follow from data and machine
+        overrides = {name: value for name, value in overrides.items() if name != "batch_size"}
     network = NETWORKS.get(str(overrides.get("network", base.network)))
     if network is not None and "D" not in network.players:
         values = without_opponent(values)  # the preset's own; what is given by hand is refused

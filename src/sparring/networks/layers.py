@@ -10,6 +10,9 @@ from sparring.networks.minibatch import MinibatchDiscrimination, MinibatchStddev
 from sparring.networks.spec import PlayerSpec
 from sparring.networks.virtual import VirtualBatchNorm
 
+#: ``√(2 / (1 + 0.2²))``
+HE_GAIN = nn.init.calculate_gain("leaky_relu", 0.2)
+
 
 class Reshape(nn.Module):
     """Gives every sample of a batch the same new shape; maps ``(C, H, W)`` with their channels last in memory.
@@ -142,7 +145,10 @@ def normalization(player: PlayerSpec, channels: int, *, flat: bool = False) -> n
     return nn.Identity()
 
 
-def draw_weights(network: nn.Module, generator: torch.Generator, player: PlayerSpec, std: float | None) -> None:
+@torch.no_grad()
+def draw_weights(
+    network: nn.Module, generator: torch.Generator, player: PlayerSpec, std: float | None, gain: float = HE_GAIN
+) -> None:
     """Draw all weights anew, from one generator, so that they depend on the seed alone.
 
     Args:
@@ -150,7 +156,8 @@ def draw_weights(network: nn.Module, generator: torch.Generator, player: PlayerS
         generator: the source of randomness.
         player: its ``init_std`` goes before the network's own rule.
         std: the network's own rule: the standard deviation of the normal draw, 0.02 in DCGAN (arXiv:1511.06434, §4);
-            None is He's rule for leaky units of slope 0.2 (arXiv:1502.01852).
+            None is ``gain / √inputs`` (arXiv:1502.01852).
+        gain: what keeps the second moment of the units' outputs from layer to layer; He's for leaky units of slope 0.2.
     """
     std = std if player.init_std is None else player.init_std
     for module in network.modules():
@@ -158,7 +165,7 @@ def draw_weights(network: nn.Module, generator: torch.Generator, player: PlayerS
             module.draw_weights(generator)
         if isinstance(module, nn.Linear | nn.Conv2d | nn.ConvTranspose2d):
             if std is None:
-                nn.init.kaiming_normal_(module.weight, a=0.2, generator=generator)
+                nn.init.kaiming_normal_(module.weight, nonlinearity="linear", generator=generator).mul_(gain)
             else:
                 nn.init.normal_(module.weight, 0.0, std, generator=generator)
             if module.bias is not None:

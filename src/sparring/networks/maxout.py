@@ -20,6 +20,8 @@ from sparring.networks.spec import NetworkSpec
 
 _HIDDEN_LAYERS = 3
 _PIECES = 5
+#: Keeps the second moment: the largest of five standard normal numbers has 1.800.
+_GAIN = 1.800**-0.5
 
 
 class Maxout(nn.Module):
@@ -108,4 +110,4 @@ class Discriminator(FeatureCritic):
             layers += [nn.Linear(before, pieces), normalization(spec.d, pieces, flat=True), Maxout(_PIECES)]
         self.features = nn.Sequential(*layers)
         self.logit = Logit(spec.d.width, spec.d)
-        draw_weights(self, randomness, spec.d, std=None)
+        draw_weights(self, randomness, spec.d, std=None, gain=_GAIN)
