@@ -109,6 +109,7 @@ def score(step: int, fd: float) -> dict[str, Any]:
     return {
         "event": "eval", "step": step, "images": 64 * step, "fd": fd, "class_kl": 0.1, "classes_present": 9.0,
         "confidence": 0.9, "epoch": 64 * step / 10_000, "histogram": [*[10] * 9, 0], "protocol": PROTOCOL,
+        "intervals": {"fd": [0.9 * fd, 1.1 * fd]} if math.isfinite(fd) else {},
     }  # fmt: skip
 
 
@@ -184,6 +185,17 @@ def test_hero_shows_the_best_step_not_the_last(good: RunDirectory) -> None:
     content = base64.b64decode(page.all("img")[0]["src"].partition(",")[2])
     assert content == good.sample_file(200).read_bytes()
     assert content != good.sample_file(300).read_bytes()
+
+
+def test_intervals_are_a_band_where_every_value_has_one(good: RunDirectory) -> None:
+    charts = report_of(good).charts
+    line = charts["metric-fd"]["lines"][0]
+    assert line["y"] == [80.0, 12.0, 14.0]
+    assert line["band"] == [[72.0, 10.8, 12.6], [88.0, 13.2, 15.4]]
+    assert "The band holds the 95 % intervals." in report_of(good).text
+    assert charts["metric-class-kl"]["lines"][0]["band"] == []
+    write(good.events_file, {key: value for key, value in score(320, 3.0).items() if key != "intervals"})
+    assert report_of(good).charts["metric-fd"]["lines"][0]["band"] == []
 
 
 def test_every_grid_is_in_the_page_once_more_than_the_hero(good: RunDirectory) -> None:

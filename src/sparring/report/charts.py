@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from html import escape
 from statistics import StatisticsError, correlation, fmean
@@ -35,6 +35,7 @@ class Line:
         y: values; None leaves a gap.
         dash: "solid", "dot" or "dash".
         star: whether it is a single marked point.
+        band: the ends of each value's interval, low and high; empty where none is known.
     """
 
     name: str
@@ -43,6 +44,7 @@ class Line:
     y: list[Number]
     dash: str = "solid"
     star: bool = False
+    band: tuple[list[Number], list[Number]] | tuple[()] = ()
 
     @property
     def values(self) -> list[float]:
@@ -84,7 +86,10 @@ class Chart:
     def spec(self) -> dict[str, Any]:
         """Return what the page's script draws."""
         steps = [step for line in self.lines for step in line.x]
-        lines = [{**vars(line), "y": [_short(value) for value in line.y]} for line in self.lines]
+        lines = [
+            {**vars(line), "y": [*map(_short, line.y)], "band": [[*map(_short, ends)] for ends in line.band]}
+            for line in self.lines
+        ]
         margin = 0.02 * (max(steps) - min(steps)) or 1 if steps else 1
         reach = [min(steps) - margin, max(steps) + margin] if steps else None
         switches = {flag: flag in self.flags for flag in ("log", "percent", "zero")}
@@ -287,8 +292,12 @@ def metric_charts(story: Story) -> list[Chart]:
 
 def _metric_chart(story: Story, name: str) -> Chart:
     rows = thin(story.evaluations)
-    lines = [curve(rows, name, wording.title(name), "g")]
+    line = curve(rows, name, wording.title(name), "g")
+    band = _band(rows, name)
+    lines = [replace(line, band=band)]
     caption = _metric_caption(name)
+    if band:
+        caption += " The band holds the 95 % intervals."
     real = story.floor.get(name)
     if isinstance(real, int | float):
         lines.append(_level(rows, real, f"real data: {wording.score(name, real)}"))
@@ -302,6 +311,15 @@ def _metric_chart(story: Story, name: str) -> Chart:
     key = f"metric-{re.sub(r'[^a-z0-9]+', '-', name.lower())}"
     write = partial(wording.score, name)
     return Chart(key, wording.title(name), caption, tuple(lines), None, write, protocol, frozenset(flags))
+
+
+def _band(rows: list[Event], name: str) -> tuple[list[Number], list[Number]] | tuple[()]:
+    """Return the ends of the intervals of all rows that have the metric, or nothing if one of them has none."""
+    ends = [(row.get("intervals") or {}).get(name) for row in rows if name in row]
+    if len(ends) < 2 or not all(isinstance(pair, list) and all(map(math.isfinite, pair)) for pair in ends):
+        return ()
+    low, high = zip(*ends, strict=True)
+    return [*low], [*high]
 
 
 def _best_mark(story: Story, name: str) -> list[Line]:

@@ -28,6 +28,21 @@
       : { size: 5, color: colour(line.who) },
   });
 
+  // The area between the ends of the intervals; on a logarithmic axis it ends where the axis does.
+  const bandTrace = (line, chart, colour) => {
+    const least = chart.log ? Math.min(...line.y.filter((value) => value > 0)) / 2 : -Infinity;
+    const [low, high] = line.band.map((ends) => ends.map((value) => Math.max(value, least)));
+    return {
+      type: "scatter", mode: "lines", fill: "toself", hoverinfo: "skip", line: { width: 0 },
+      x: [...line.x, ...line.x.slice().reverse()], y: [...high, ...low.reverse()], fillcolor: faint(colour(line.who), 0.18),
+    };
+  };
+
+  const lineTraces = (chart, colour) => [
+    ...chart.lines.filter((line) => line.band.length).map((line) => bandTrace(line, chart, colour)),
+    ...chart.lines.map((line) => lineTrace(line, chart, colour)),
+  ];
+
   const heatTrace = (heat, colour) => ({
     type: "heatmap",
     x: heat.steps.map(String),
@@ -82,7 +97,7 @@
   const draw = () => {
     const colour = style();
     for (const chart of read("charts")) {
-      const traces = chart.heat ? [heatTrace(chart.heat, colour)] : chart.lines.map((line) => lineTrace(line, chart, colour));
+      const traces = chart.heat ? [heatTrace(chart.heat, colour)] : lineTraces(chart, colour);
       Plotly.react(chart.id, traces, layout(chart, colour), {
         responsive: true, displayModeBar: false,
       });
