@@ -137,6 +137,11 @@ def _groups(config: TrainConfig) -> Iterator[str]:
             f"give a --batch-size that is a multiple of {config.packing * config.accumulate}"
         )
         return
+    if config.packing > 1 and config.latents == "spread":
+        yield (
+            f"--latents spread and --stabilizer packing:{config.packing}: D would tell packs of fakes by how evenly they are "
+            "spread, since real packs are independent; give one of the two"
+        )
     group = int(config.stabilizers.get("minibatch-stddev", {}).get("group", 1))
     if piece // config.packing % group:
         yield (

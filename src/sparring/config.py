@@ -114,6 +114,9 @@ class TrainConfig(_Frozen):
     network: str = Field("dcgan", description="architecture of both players (sparring list networks)")
     latent_dim: int = Field(100, ge=1, le=4096, description="length of z")
     prior: Literal["normal", "uniform"] = Field("normal", description="z ~ N(0, I) or U(-1, 1)")
+    latents: Literal["independent", "spread"] = Field(
+        "independent", description="the z of a batch: drawn independently, or spread evenly over the prior"
+    )
     loss: str = Field("non-saturating", description="adversarial loss (sparring list losses)")
     penalty: tuple[str, ...] = Field(
         (), description="name:weight or r1:auto, repeatable, or none (sparring list penalties)"

@@ -150,14 +150,15 @@ def points(data: str) -> TrainConfig:
         preset="points",
         network="maxout",
         latent_dim=2,
+        latents="spread",
         loss="relativistic",
         penalty=("r1:0.01", "r2:0.01"),
         penalty_every=4,
         g=GeneratorConfig(lr=2e-3, betas=(0.0, 0.99), ema_half_life=20_000),
-        d=DiscriminatorConfig(lr=2e-3, betas=(0.0, 0.99)),
-        batch_size=100,
+        d=DiscriminatorConfig(lr=1e-3, betas=(0.0, 0.99)),
+        batch_size=256,
         decay_from=0.0,
-        steps=6000,
+        steps=10_000,
     )
 
 

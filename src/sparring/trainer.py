@@ -35,7 +35,7 @@ from sparring.optim import differentiable, laid_out_like, set_schedule
 from sparring.pictures import image_grid, save_png, scatter
 from sparring.players import Player
 from sparring.progress import Gauges, Progress, Stopwatch
-from sparring.randomness import draw_prior, randomness
+from sparring.randomness import derive_seed, draw_prior, randomness, spread_prior
 from sparring.runs import Event, EventLog, RunDirectory, storage_error, write_atomically
 from sparring.runtime import Runtime
 from sparring.schedules import burn_in, decay
@@ -259,7 +259,11 @@ class Trainer:
     def _batch(self, real: tuple[Tensor, Tensor | None], index: int) -> Batch:
         config, step, device = self.config, self.progress.step, self.runtime.device
         source = randomness(config.seed, "turn", step, index)
-        z = draw_prior(config.prior, config.batch_size, config.latent_dim, source)
+        size, dim = config.batch_size, config.latent_dim
+        if config.latents == "spread":
+            z = spread_prior(config.prior, step * size, size, dim, derive_seed(config.seed, "spread", index))
+        else:
+            z = draw_prior(config.prior, size, dim, source)
         return Batch(*real, z.to(device), source, self._clock(), self._ahead)
 
     def _ahead(self, player: str) -> Descent:

@@ -9,7 +9,7 @@ from typing import cast
 import torch
 from torch import Tensor, nn
 
-from sparring.networks.layers import FeatureCritic, Logit, Reshape, draw_weights, normalization
+from sparring.networks.layers import HE_GAIN, FeatureCritic, Logit, Reshape, draw_weights, normalization
 from sparring.networks.spec import NetworkSpec, PlayerSpec
 
 _HIDDEN_LAYERS = 3
@@ -27,6 +27,7 @@ class Generator(nn.Module):
     """``z [B, latent_dim]`` to samples: images in [-1, 1] end in tanh, points end in a linear layer."""
 
     hidden_layers = _HIDDEN_LAYERS
+    gain = HE_GAIN
 
     def __init__(self, spec: NetworkSpec, randomness: torch.Generator) -> None:
         super().__init__()
@@ -37,7 +38,7 @@ class Generator(nn.Module):
             nn.Tanh() if is_image else nn.Identity(),
             Reshape(*spec.shape),
         )
-        draw_weights(self, randomness, spec.g, std=None)
+        draw_weights(self, randomness, spec.g, std=None, gain=self.gain)
 
     def forward(self, z: Tensor) -> Tensor:
         """Return the samples, ``[B, *shape]``, of ``z [B, latent_dim]``."""
