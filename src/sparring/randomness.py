@@ -13,6 +13,7 @@ from torch import Tensor
 _LATENT_BLOCK = 256
 #: Binary digits of a Sobol sequence in torch; it repeats after a thousand million points.
 _SOBOL_BITS = 30
+_SOBOL_RUN = 256
 
 
 def derive_seed(*parts: int | str) -> int:
@@ -88,19 +89,40 @@ def spread_prior(prior: str, first: int, count: int, latent_dim: int, seed: int)
     Returns:
         ``[count, latent_dim]`` float32 on the CPU.
     """
-    directions, shift = _sobol(latent_dim, seed)
-    index = torch.arange(first, first + count) % 2**_SOBOL_BITS
-    gray = index ^ (index >> 1)
-    bits = shift.repeat(count, 1)
-    for place in range(_SOBOL_BITS):
-        bits ^= (gray >> place & 1)[:, None] * directions[:, place]
-    uniform = (bits.double() + 0.5) / 2**_SOBOL_BITS
-    z: Tensor = 2 * uniform - 1
+    sobol, stop = _sobol(latent_dim, seed), first + count
+    runs = [sobol.run(number) for number in range(first // _SOBOL_RUN, -(-stop // _SOBOL_RUN))]
+    bits = torch.cat(runs)[first % _SOBOL_RUN :][:count]
+    z: Tensor = (bits.double() + 0.5) / 2 ** (_SOBOL_BITS - 1) - 1
     return (z if prior == "uniform" else torch.erfinv(z) * math.sqrt(2)).float()
 
 
-@lru_cache(maxsize=16)
-def _sobol(dimensions: int, seed: int) -> tuple[Tensor, Tensor]:
-    """Return a scrambled sequence's direction numbers ``[dimensions, 30]`` and digital shift ``[dimensions]``, int64."""
-    engine = torch.quasirandom.SobolEngine(dimensions, scramble=True, seed=seed)  # type: ignore[no-untyped-call]
-    return engine.sobolstate.long(), engine.shift.long()
+class _Sobol:
+    """Any part of a scrambled Sobol sequence; torch's own engine can only begin at the beginning.
+
+    A point is the sum, in binary digits without carry, of one direction number for each digit of its number's Gray code, so the
+    points of a run are those of the first run plus one number.
+
+    Attributes:
+        directions: int64 ``[dimensions, 30]``.
+        shift: that scrambles the digits, int64 ``[dimensions]``.
+        first: the first run without the shift, int64 ``[_SOBOL_RUN, dimensions]``.
+    """
+
+    def __init__(self, dimensions: int, seed: int) -> None:
+        engine = torch.quasirandom.SobolEngine(dimensions, scramble=True, seed=seed)  # type: ignore[no-untyped-call]
+        self.directions, self.shift = engine.sobolstate.long(), engine.shift.long()
+        self.first = torch.stack([self._sum(number) for number in range(_SOBOL_RUN)])
+
+    def run(self, number: int) -> Tensor:
+        """Return a run of points, integers of 30 binary digits, ``[_SOBOL_RUN, dimensions]``."""
+        return self.first ^ (self._sum(number * _SOBOL_RUN % 2**_SOBOL_BITS) ^ self.shift)
+
+    def _sum(self, number: int) -> Tensor:
+        gray, point = number ^ (number >> 1), torch.zeros_like(self.shift)
+        for place in range(gray.bit_length()):
+            if gray >> place & 1:
+                point = point ^ self.directions[:, place]
+        return point
+
+
+_sobol = lru_cache(maxsize=16)(_Sobol)

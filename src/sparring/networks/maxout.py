@@ -49,9 +49,10 @@ class _Largest(torch.autograd.Function):
     """``x [B, pieces, units]`` to its largest pieces, ``[B, units]``."""
 
     @staticmethod
-    def forward(ctx: FunctionCtx, x: Tensor) -> Tensor:
+    def forward(ctx: Any, x: Tensor) -> Tensor:
         largest = x.amax(1)
-        ctx.save_for_backward(x - largest.unsqueeze(1))  # 0 at the largest piece, negative at the others
+        if ctx.needs_input_grad[0]:
+            ctx.save_for_backward(x - largest.unsqueeze(1))  # 0 at the largest piece, negative at the others
         return largest
 
     @staticmethod
