@@ -152,7 +152,7 @@ def points(data: str) -> TrainConfig:
         latent_dim=2,
         latents="spread",
         loss="relativistic",
-        penalty=("r1:0.01", "r2:0.01"),
+        penalty=("r1:0.003", "r2:0.003"),
         penalty_every=4,
         g=GeneratorConfig(lr=2e-3, betas=(0.0, 0.99), ema_half_life=20_000),
         d=DiscriminatorConfig(lr=1e-3, betas=(0.0, 0.99)),
