@@ -19,11 +19,11 @@ FLOORS: list[set[str]] = [
     {"penalties", "augment", "networks", "stabilizers", "metrics"},
     {"ema", "config", "combinations", "settings", "pictures"},
     {"games", "presets", "checkpoint", "runtime", "optim", "players", "progress"},
-    {"generator", "report", "tensorboard", "scores"},
+    {"generator", "report", "tensorboard", "scores", "footprint"},
     {"trainer"},
     {"session"},
-    {"summary", "benchmarks", "experiments", "evaluation", "rehearsal", "speed"},
-    {"comparison"},
+    {"summary", "benchmarks", "experiments", "evaluation", "rehearsal"},
+    {"comparison", "speed"},
     {"cli"},
 ]
 FLOOR = {name: level for level, names in enumerate(FLOORS) for name in names}

@@ -102,6 +102,9 @@ def test_it_bounds_the_slope_of_D_by_1(network: str) -> None:
     x = torch.randn(500, 2, generator=source())
     for spectral in (True, False):
         D = build(network, (2,), spectral=spectral)[1]
+        with torch.no_grad():
+            for parameter in D.parameters():
+                parameter.mul_(2)
         iterate(D, x)
         given = x.clone().requires_grad_()
         (slope,) = torch.autograd.grad(D(given).sum(), given)
