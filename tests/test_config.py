@@ -35,6 +35,8 @@ WRONG = [
     ({"steps": 5, "epochs": 2}, "the length of a run is one of --steps, --epochs and --images, not 2 of them"),
     ({"steps": 0}, "--steps 0: input should be greater than or equal to 1"),
     ({"batch_size": 1}, "--batch-size 1"),
+    ({"batch_size": "many"}, "--batch-size many: input should be a valid integer"),
+    ({"network": "pixelcnn", "latents": "spread"}, "--latents: the network 'pixelcnn' learns from the likelihood"),
     ({"prior": "cauchy"}, "--prior cauchy: input should be 'normal' or 'uniform'"),
     ({"loss": "hinge", "real_label": 0.9}, "the loss 'hinge' has no labels to smooth"),
     ({"real_label": 0.1, "fake_label": 0.3}, "--real-label 0.1 must be above --fake-label 0.3"),

@@ -78,6 +78,12 @@ def test_the_processor_has_memory_and_nothing_else_is_asked() -> None:
     assert memory_of(torch.device("meta")) is None
 
 
+def test_a_network_that_plays_alone_is_split_too(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(footprint, "memory_of", lambda device: 10**11)
+    config = plan_config("digits", "vae", {})
+    assert in_pieces(config, open_data("digits"), Runtime.pick(config)) == config
+
+
 def test_the_command_takes_it_and_the_run_remembers_the_pieces(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

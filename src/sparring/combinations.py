@@ -18,7 +18,7 @@ _TORCH_MOMENTUM = 0.1  # the default of the setting
 #: What is of the game against D, and means nothing to a network that plays alone; beside them, ``burn_in.penalty``.
 AGAINST_D = (
     *("loss", "penalty", "penalty_every", "stabilizer", "augment", "real_label", "fake_label"),
-    *("d", "alternate", "equilibrium"),
+    *("d", "alternate", "equilibrium", "latents"),
 )
 
 

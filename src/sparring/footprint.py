@@ -21,7 +21,7 @@ from sparring.optim import differentiable
 from sparring.players import Player
 from sparring.randomness import draw_prior, randomness
 from sparring.runtime import Runtime
-from sparring.settings import validate
+from sparring.settings import resolve
 from sparring.turns import Batch, Clock
 
 #: A backward pass needs gradients, and convolutions need room to work in, beside what the forward pass saved.
@@ -75,12 +75,11 @@ def in_pieces(config: TrainConfig, data: Data, runtime: Runtime) -> TrainConfig:
     if memory is None:
         raise UsageError(f"--batch-size auto: {runtime.device} does not say how much memory it has; give --accumulate.")
     each = _BACKWARD * turn_bytes(config, data, runtime)
-    values = config.model_dump()
     for count in range(1, config.batch_size + 1):
         if config.batch_size % count or each * config.batch_size / count > _SHARE * memory:
             continue
         try:
-            return validate(values | {"accumulate": count})
+            return resolve(config, {"accumulate": count})
         except UsageError:  # a piece that does not split into packs or groups
             continue
     raise UsageError(

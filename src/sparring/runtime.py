@@ -50,9 +50,10 @@ class Runtime:
         threads = config.threads or cores()
         torch.set_num_threads(threads)
         torch.set_flush_denormal(True)
+        reason = f"{device}, {precision} ({why}), {threads} threads"
         if device.type == "cpu":
             keep_freed_memory()
-        reason = f"{device}, {precision} ({why}), {threads} threads, {config.kernels} kernels"
+            reason += f", {config.kernels} kernels"
         return cls(device, precision, threads, config.kernels, reason)
 
     @contextlib.contextmanager

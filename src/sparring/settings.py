@@ -112,7 +112,9 @@ def describe(error: ValidationError) -> str:
         return unknown_name("config", ".".join(map(str, first["loc"])), _dotted(TrainConfig))
     if not [part for part in first["loc"] if part not in _NESTED]:
         return f"{problem}."
-    names = [str(part) for part in first["loc"] if isinstance(part, str)]
+    names = [
+        str(part) for part in first["loc"] if part in _SETTINGS
+    ]  # the rest names places in lists and kinds of a union
     flag = "--" + ".".join(names).replace("_", "-")
     given = first["input"]
     shown = " ".join(map(str, given)) if isinstance(given, tuple | list) else given
@@ -155,6 +157,9 @@ def _dotted(model: type[BaseModel], prefix: str = "") -> list[str]:
         else:
             names.append(prefix + name)
     return names
+
+
+_SETTINGS = {name for dotted in _dotted(TrainConfig) for name in dotted.split(".")}
 
 
 def _flat(config: TrainConfig) -> dict[str, str | None]:

@@ -93,3 +93,9 @@ def test_a_race_in_processes() -> None:
 def test_an_unknown_contender_is_named(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["bench", "speed", "--contenders", "sparing"]) == 2
     assert "sparring" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("words", ["--rounds 0", "--steps 0", "--threads 0", "--batch-size 1"])
+def test_a_count_too_small_is_one_sentence(words: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["bench", "speed", *words.split()]) == 2
+    assert f"sparring: {words}: give" in capsys.readouterr().err

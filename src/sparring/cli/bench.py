@@ -137,6 +137,14 @@ def speed(
     for name in names:
         if name not in CONTENDERS:
             raise UsageError(unknown_name("--contenders", name, CONTENDERS))
+    for flag, count, least in (
+        ("rounds", rounds, 1),
+        ("steps", steps, 1),
+        ("threads", threads, 1),
+        ("batch-size", batch_size, 2),
+    ):
+        if count is not None and count < least:
+            raise UsageError(f"--{flag} {count}: give {least} or more.")
     console = Console(highlight=False)
     course = Course(network, batch_size, threads or cores())
     result = race(names, course, rounds, steps or _STEPS[network], tell=console.print)
