@@ -200,8 +200,10 @@ def test_a_reference_measures_many_sets_and_takes_tensors() -> None:
         reference.distance(np.zeros((4, 3)))
 
 
-def test_wide_float32_is_added_up_in_float64(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Products in float32 of many features agree with those in float64, and are not taken when they have fewer bits."""
+@pytest.mark.parametrize("units", [torch.float32, torch.bfloat16])
+def test_wide_float32_is_multiplied_in_fewer_bits(units: torch.dtype, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Products in float32, or of integers where there are matrix units, agree with those in float64."""
+    monkeypatch.setattr(moments, "product_dtype", lambda device: units)
     rng = np.random.default_rng(0)
     world = rng.standard_normal((600, 600)) / np.arange(1, 601) ** 0.5
     a, b = (np.maximum(rng.standard_normal((2000, 600)) @ world.T + 0.5, 0).astype(np.float32) for _ in "ab")
@@ -209,7 +211,13 @@ def test_wide_float32_is_added_up_in_float64(monkeypatch: pytest.MonkeyPatch) ->
     exact = frechet_distance(a.astype(np.float64), b.astype(np.float64), interval=False)
     narrow = frechet_distance(a, b, interval=False)
     assert 0 < abs(narrow / exact - 1) < 1e-6
+
+
+def test_float32_is_not_multiplied_in_the_fewer_bits_that_a_user_allows(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(moments, "product_dtype", lambda device: torch.float32)
     monkeypatch.setattr(torch, "get_float32_matmul_precision", lambda: "high")
+    a, b = (_features(700, 600, seed).astype(np.float32) for seed in (0, 1))
+    exact = frechet_distance(a.astype(np.float64), b.astype(np.float64), interval=False)
     assert frechet_distance(a, b, interval=False) == pytest.approx(exact, rel=1e-12)
 
 
@@ -218,9 +226,39 @@ def test_scatter_is_that_of_weighted_differences(wide: int, monkeypatch: pytest.
     monkeypatch.setattr(moments, "_WIDE", wide)
     monkeypatch.setattr(moments, "_CHUNK", 7)
     rng = np.random.default_rng(0)
-    x, centre, weights = rng.standard_normal((30, 9)), rng.standard_normal(9), rng.standard_normal(30)
+    x, centre, weights = rng.standard_normal((30, 9)), rng.standard_normal(9), rng.random(30)
     found = scatter(*(torch.from_numpy(each) for each in (x, centre, weights)))
     np.testing.assert_allclose(found, (x - centre).T @ np.diag(weights) @ (x - centre), rtol=1e-12, atol=1e-12)
+
+
+@pytest.mark.parametrize("weighted", [False, True])
+def test_scatter_by_integers_is_that_of_features_in_fixed_point(
+    weighted: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its error is that of rounding to 32,000 steps, and falls with the root of the count; often 0 costs nothing."""
+    monkeypatch.setattr(moments, "_SUMMED", 700)
+    rng = np.random.default_rng(0)
+    x = np.maximum(rng.standard_normal((3000, 12)) + np.linspace(-1, 100, 12), 0).astype(np.float32)
+    x[:, 3] = 7  # constant
+    centre, weights = x.mean(0, dtype=np.float64) + 0.01, rng.random(3000) if weighted else np.ones(3000)
+    exact = (x - centre).T @ (weights[:, None] * (x - centre))
+    found = moments._of_integers(
+        torch.from_numpy(x), torch.from_numpy(centre), torch.from_numpy(weights) if weighted else None
+    )
+    assert found is not None
+    size = np.sqrt(np.outer(exact.diagonal(), exact.diagonal()))
+    assert np.abs(np.diagonal(found) / exact.diagonal() - 1).max() < 2e-6
+    assert np.abs((found.numpy() - exact) / size).max() < 1e-5
+
+
+def test_integers_are_not_taken_where_most_values_would_share_few_steps(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(moments, "product_dtype", lambda device: torch.bfloat16)
+    monkeypatch.setattr(moments, "_WIDE", 2)
+    x = torch.from_numpy(_features(30_000, 3, 0)).float()
+    x[7, 1] = 1e6
+    nowhere = torch.zeros(3, dtype=torch.float64)
+    assert moments._of_integers(x, nowhere, None) is None
+    assert torch.equal(scatter(x, nowhere), moments._of_floats(x, nowhere, None, torch.float32))
 
 
 def test_contrasts_have_the_scatter_of_the_samples() -> None:

@@ -154,8 +154,9 @@ class _Centred:
     @functools.cached_property
     def second(self) -> tuple[torch.Tensor, torch.Tensor]:
         """``Σ u u^T / F`` and ``Σ p u u^T / F``, float64 ``[F, F]`` each."""
-        nowhere = self.p.new_zeros(self.u.shape[1])
-        return scatter(self.u, nowhere) / len(nowhere), scatter(self.u, nowhere, self.p) / len(nowhere)
+        nowhere, least = self.p.new_zeros(self.u.shape[1]), self.p.min()
+        plain, above = scatter(self.u, nowhere), scatter(self.u, nowhere, self.p - least)
+        return plain / len(nowhere), (above + least * plain) / len(nowhere)
 
 
 class _Sums(NamedTuple):

@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import numpy.typing as npt
 import torch
 
 from sparring.errors import UsageError
 from sparring.metrics.arrays import FeatureArray
+
+_TELLING = 16
+"""Features that nearly always tell rows apart already."""
 
 
 def feature_tensor(features: FeatureArray, dim: int | None = None) -> torch.Tensor:
@@ -71,6 +76,13 @@ def spans(count: int, size: int) -> list[slice]:
     return [slice(first, min(first + size, count)) for first in range(0, count, size)]
 
 
+def _unique(rows: npt.NDArray[Any]) -> tuple[npt.NDArray[np.int64], ...]:
+    """Return where each distinct row occurs first, which of them each row is, and how many are each, in the order of bytes."""
+    whole = np.ascontiguousarray(rows)
+    keys = whole.view(f"V{whole.shape[1] * whole.itemsize}").ravel()
+    return np.unique(keys, return_index=True, return_inverse=True, return_counts=True)[1:]
+
+
 class Distinct:
     """The distinct rows of a set of points, of which a collapsed generator makes few.
 
@@ -86,8 +98,9 @@ class Distinct:
 
     def __init__(self, points: torch.Tensor) -> None:
         whole = points.cpu().numpy()
-        keys = whole.view(f"V{whole.shape[1] * whole.itemsize}").ravel()
-        _, first, group, counts = np.unique(keys, return_index=True, return_inverse=True, return_counts=True)
+        first, group, counts = _unique(whole[:, :_TELLING])
+        if len(first) < len(whole):  # rows that begin alike
+            first, group, counts = _unique(whole)
         order = first.argsort()
         parts = (first[order], order.argsort()[group], counts[order])
         self.first, self.group, self.counts = (torch.from_numpy(each).to(points.device) for each in parts)
