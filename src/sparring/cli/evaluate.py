@@ -51,7 +51,6 @@ def evaluate(
     from sparring import evaluation
     from sparring.cli.console import wide_console
     from sparring.runs import storage_error
-    from sparring.scores import store_scores
 
     asked = [name for word in metrics or () for name in word.split(",") if name]
     found = evaluation.evaluate(
@@ -67,21 +66,28 @@ def evaluate(
     )
     console = wide_console()
     _print(console, found)
+    try:
+        _keep(console, found, pairs, json_file)
+    except OSError as error:
+        raise storage_error("the evaluation", Path(error.filename or "."), error) from None
+    return 0
+
+
+def _keep(console: Console, found: Evaluation, pairs: Path | None, json_file: Path | None) -> None:
+    """Write the scores and the pairs into the run, or where they were asked for."""
+    from sparring.scores import store_scores
+
     run = found.subject.run
     if run is not None:
         store_scores(run, found.scores)
         console.print(f"kept     {run.scores_file}")
     where = pairs or (run.path / "copies.png" if run is not None else None)
-    try:
-        if found.pairs is not None and where is not None:
-            _save_pairs(found, where)
-            console.print(f"pairs    {where}: samples above, the training images nearest to them below")
-        if json_file is not None:
-            text = json.dumps(found.as_json(), indent=1, ensure_ascii=False) + "\n"
-            json_file.write_text(text, encoding="utf-8")
-    except OSError as error:
-        raise storage_error("the evaluation", Path(error.filename or "."), error) from None
-    return 0
+    if found.pairs is not None and where is not None:
+        _save_pairs(found, where)
+        console.print(f"pairs    {where}: samples above, the training images nearest to them below")
+    if json_file is not None:
+        text = json.dumps(found.as_json(), indent=1, ensure_ascii=False) + "\n"
+        json_file.write_text(text, encoding="utf-8")
 
 
 def _print(console: Console, found: Evaluation) -> None:
