@@ -4,8 +4,9 @@
 
 Every recipe sees the same number of real images, save that another may be given as ``name=images``. All are measured in the same
 way: 10,000 samples against the 10,000 test images in the features of sparring's own classifier, precision and recall, density
-and coverage, class KL, copies of training images. Finished runs are kept under ``--out`` and not repeated. Prints one table and
-writes ``bench/results/quality/<data>.json`` with a grid of each recipe's first seed.
+and coverage, class KL, copies of training images; and the Fréchet distance from the training images, too (``fd_train``). Finished
+runs are kept under ``--out`` and not repeated. Prints one table and writes ``bench/results/quality/<data>.json`` with a grid of
+each recipe's first seed.
 """
 
 from __future__ import annotations
@@ -26,13 +27,13 @@ from torch import Tensor
 
 import sparring
 from sparring.data import open_data
-from sparring.evaluation import Evaluation, evaluate
+from sparring.evaluation import evaluate
 from sparring.pictures import image_grid, save_png
 from textbook import train as train_textbook
 
 RESULTS = Path(__file__).parent / "results" / "quality"
 METRICS = ("fd", "prdc", "modes", "memorization")
-SHOWN = ("fd", "precision", "recall", "density", "coverage", "class_kl", "copies")
+SHOWN = ("fd", "fd_train", "precision", "recall", "density", "coverage", "class_kl", "copies")
 SAMPLES = 10_000
 #: Recipe -> preset; the floor and the textbook loop have none.
 PRESETS = {"gan": "dcgan32", "modern": "modern", "case-study": "mnist-dcgan", "vae": "vae", "pixelcnn": "pixelcnn"}
@@ -88,16 +89,20 @@ def do(plan: Plan) -> None:
         return
     plan.folder.mkdir(parents=True, exist_ok=True)
     began = time.perf_counter()
-    source = {"floor": floor, "textbook": textbook}.get(plan.recipe, trained)(plan)
+    x = {"floor": floor, "textbook": textbook}.get(plan.recipe, trained)(plan)
     seconds = time.perf_counter() - began
-    found = evaluate(source, plan.data, metrics=METRICS, n=SAMPLES, data_root=plan.data_root)
-    result = {"recipe": plan.recipe, "seed": plan.seed, "images": plan.images, "train_seconds": round(seconds, 1)}
+    found = evaluate(x, plan.data, metrics=METRICS, n=SAMPLES, data_root=plan.data_root)
+    of_training = evaluate(x, plan.data, metrics=("fd",), n=SAMPLES, split="train", data_root=plan.data_root)
+    result = {"recipe": plan.recipe, "seed": plan.seed, "images": plan.images, "seconds": round(seconds, 1)}
     result |= {
         "scores": [score.as_json() for score in found.scores],
+        "of_training": [score.as_json() | {"metric": "fd_train"} for score in of_training.scores],
         "verdict": found.copying and found.copying.verdict,
     }
     if plan.seed == 0:
-        draw(plan, found)
+        RESULTS.mkdir(parents=True, exist_ok=True)
+        title = f"{plan.recipe}, {plan.images} images"
+        save_png(image_grid(x[:100]), RESULTS / f"{plan.data}-{plan.recipe}.png", title)
     done.write_text(json.dumps(result, indent=1) + "\n")
     print(
         f"{plan.recipe} seed {plan.seed}: " + "  ".join(f"{s.metric} {float(s.value):.4g}" for s in found.scores),
@@ -105,13 +110,14 @@ def do(plan: Plan) -> None:
     )
 
 
-def trained(plan: Plan) -> Path:
-    """Train a preset for the plan's number of images, and return its run."""
+def trained(plan: Plan) -> Tensor:
+    """Train a preset for the plan's number of images, and return samples."""
     settings: dict[str, Any] = {"images": plan.images, "seed": plan.seed, "threads": plan.threads}
     run = sparring.train(
         plan.data, preset=PRESETS[plan.recipe], data_root=plan.data_root, out=plan.folder / "runs", **settings
     )
-    return run.path
+    generator = sparring.Generator(run.path)
+    return torch.cat([generator.draw(plan.seed, first, 250) for first in range(0, SAMPLES, 250)])
 
 
 def textbook(plan: Plan) -> Tensor:
@@ -129,13 +135,6 @@ def floor(plan: Plan) -> Tensor:
     return data.batch(np.random.default_rng(plan.seed).permutation(len(data))[:SAMPLES])[0]
 
 
-def draw(plan: Plan, found: Evaluation) -> None:
-    """Keep a grid of the samples, and the pairs most like copies."""
-    x = found.subject.sample(0, 100)
-    RESULTS.mkdir(parents=True, exist_ok=True)
-    save_png(image_grid(x), RESULTS / f"{plan.data}-{plan.recipe}.png", f"{plan.recipe}, {plan.images} images")
-
-
 def collect(folder: Path) -> list[dict[str, Any]]:
     """Return all results that are there."""
     results = [json.loads(path.read_text()) for path in sorted(folder.glob("*/*/result.json"))]
@@ -143,7 +142,8 @@ def collect(folder: Path) -> list[dict[str, Any]]:
 
 
 def of_metric(rows: list[dict[str, Any]], metric: str) -> list[float]:
-    return [score["value"] for row in rows for score in row["scores"] if score["metric"] == metric]
+    scores = [score for row in rows for score in row["scores"] + row["of_training"]]
+    return [score["value"] for score in scores if score["metric"] == metric]
 
 
 def groups(results: list[dict[str, Any]]) -> dict[tuple[str, int], list[dict[str, Any]]]:
@@ -173,7 +173,7 @@ def print_table(results: list[dict[str, Any]]) -> None:
     print(f"{'':12}{'images':>9}{'seeds':>6}{'s/run':>7}" + "".join(f"{name:>17}" for name in SHOWN))
     for (recipe, images), rows in groups(results).items():
         cells = "".join(f"{with_error(of_metric(rows, name)):>17}" for name in SHOWN)
-        seconds = statistics.fmean(row["train_seconds"] for row in rows)
+        seconds = statistics.fmean(row["seconds"] for row in rows)
         print(f"{recipe:12}{images:>9}{len(rows):>6}{seconds:>7.0f}{cells}")
 
 
