@@ -29,11 +29,10 @@ from typing import Any
 
 import torch
 
-import sparring
+import sparring.cli
 from sparring.runs import run_directories
 from sparring.speed.agreement import loss_curves
 from sparring.speed.contenders import CONTENDERS, PRESETS, Course
-from sparring.speed.race import race
 
 RESULTS = Path(__file__).parent / "results" / "speed"
 _EARLY = 50  # steps before rounding errors have grown
@@ -59,7 +58,7 @@ def parse() -> argparse.Namespace:
     parser.add_argument("--network", choices=list(PRESETS), default="case-study", help="lanes A and B")
     parser.add_argument("--batch-size", type=int, default=128)
     parser.add_argument("--threads", type=int, default=os.cpu_count() or 1)
-    parser.add_argument("--steps", type=int, help="of lane A (200), or of a block of lane B (5)")
+    parser.add_argument("--steps", type=int, help="of lane A (200), or of a block of lane B")
     parser.add_argument("--rounds", type=int, default=7, help="lane B")
     parser.add_argument("--preset", help="lane C: the recipe")
     parser.add_argument("--data-root", type=Path, help="lane C: folder that holds MNIST")
@@ -83,17 +82,15 @@ def same_maths(options: argparse.Namespace, course: Course) -> dict[str, Any]:
 
 
 def same_recipe(options: argparse.Namespace, course: Course) -> dict[str, Any]:
-    """Lane B."""
-    result = race(list(CONTENDERS), course, options.rounds, options.steps or 5, tell=print)
-    peaks = ", ".join(f"{name} {statistics.median(found) / 1e12:.2f}" for name, found in result.peaks.items())
-    print(f"a step needs {result.flops / 1e9:.1f} GFLOP; peak in TFLOP/s: {peaks}")
-    print(f"{'loop':16} {'ms a step':>10} {'images/s':>9} {'times as fast':>22} {'of the peak':>13}")
-    for name in result.seconds:
-        seconds, (median, least, most) = result.step_seconds(name), result.speedup(name)
-        ratio, share = f"{median:.2f} ({least:.2f} to {most:.2f})", f"{result.share_of_peak(name):.0%}"
-        line = f"{name:16} {seconds * 1e3:10.1f} {course.batch_size / seconds:9.0f} {ratio:>22}"
-        print(f"{line} {share:>5} of {result.precision[name]}")
-    return result.as_json()
+    """Lane B: ``sparring bench speed``, all contenders."""
+    words = ["--network", course.network, "--batch-size", str(course.batch_size), "--threads", str(course.threads)]
+    words += ["--rounds", str(options.rounds)] + (["--steps", str(options.steps)] if options.steps else [])
+    with tempfile.TemporaryDirectory() as folder:
+        found = Path(folder) / "race.json"
+        if sparring.cli.main(["bench", "speed", "--contenders", *CONTENDERS, *words, "--json-file", str(found)]):
+            raise SystemExit(1)
+        race: dict[str, Any] = json.loads(found.read_text())
+    return race
 
 
 def time_to_quality(options: argparse.Namespace, course: Course) -> dict[str, Any]:
