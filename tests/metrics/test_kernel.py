@@ -112,14 +112,6 @@ def test_subsets_are_drawn_by_the_seed_and_averaged() -> None:
     assert found != kernel_distance(x, y, subsets=4, subset_size=20)
 
 
-def test_subsets_of_wide_float32_are_multiplied_in_float32(monkeypatch: pytest.MonkeyPatch) -> None:
-    x, y = (np.maximum(_features(400, 600, seed), 0).astype(np.float32) for seed in (0, 1))
-    narrow = kernel_distance(x, y, subsets=3, subset_size=300)
-    monkeypatch.setattr(kernel, "sum_dtype", lambda features: torch.float64)
-    exact = kernel_distance(x, y, subsets=3, subset_size=300)
-    assert 0 < abs(narrow / exact - 1) < 1e-6
-
-
 def test_subsets_of_all_samples_are_the_whole() -> None:
     x, y = _features(60, 5, 0), _features(50, 5, 1)
     found = kernel_distance(x, y, subsets=2, subset_size=1000)

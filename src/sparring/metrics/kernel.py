@@ -25,7 +25,7 @@ import torch
 from sparring.errors import UsageError
 from sparring.metrics.arrays import FeatureArray
 from sparring.metrics.estimate import Estimate, from_standard_error
-from sparring.metrics.moments import mean_of, scatter, sum_dtype
+from sparring.metrics.moments import mean_of, scatter
 from sparring.metrics.samples import feature_tensor, of_one_kind, spans
 from sparring.metrics.screening import product_dtype
 
@@ -97,7 +97,6 @@ def _of_all(a: _Centred, b: _Centred) -> Estimate:
 
 
 def _of_subsets(a: _Centred, b: _Centred, subsets: int, size: int, seed: int) -> Estimate:
-    dtype = sum_dtype(a.u)
     rng = np.random.default_rng(seed)
     found = []
     for _ in range(subsets):
@@ -105,7 +104,7 @@ def _of_subsets(a: _Centred, b: _Centred, subsets: int, size: int, seed: int) ->
             each[torch.from_numpy(rng.choice(len(each), min(size, len(each)), replace=False)).to(each.p.device)]
             for each in (a, b)
         )
-        found.append(_discrepancy(x, y, *(_sums(*pair, dtype).total for pair in ((x, x), (y, y), (x, y)))))
+        found.append(_discrepancy(x, y, *(_sums(*pair).total for pair in ((x, x), (y, y), (x, y)))))
     error = float(np.std(found)) / math.sqrt(subsets)
     return from_standard_error(float(np.mean(found)), error, f"{subsets} subsets")
 
@@ -140,7 +139,7 @@ class _Centred:
         return len(self.u)
 
     def __getitem__(self, rows: torch.Tensor) -> _Centred:
-        return _Centred(self.u[rows], self.p[rows], self.largest)
+        return _Centred(self.u[rows].double(), self.p[rows], self.largest)
 
     @functools.cached_property
     def own(self) -> torch.Tensor:
@@ -167,12 +166,9 @@ class _Sums(NamedTuple):
     rows: torch.Tensor
 
 
-def _sums(a: _Centred, b: _Centred, dtype: torch.dtype = torch.float64) -> _Sums:
-    """Sum the kernel over all pairs of two sets, or over those of two different samples of one set.
-
-    In float32 a pair is off by one in ten million either way, which a mean over a thousand pairs of a row and more does not see.
-    """
-    rows = _cubes(a, b, dtype, whole=True)
+def _sums(a: _Centred, b: _Centred) -> _Sums:
+    """Sum the kernel over all pairs of two sets, or over those of two different samples of one set, in float64."""
+    rows = _cubes(a, b, torch.float64, whole=True)
     if a is b:
         rows = rows - (2 * a.p + a.own) ** 3
     return _Sums(float(rows.sum()), rows[a.some])

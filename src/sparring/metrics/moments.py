@@ -125,21 +125,13 @@ def scatter(features: torch.Tensor, centre: torch.Tensor, weights: torch.Tensor 
         centre: c, float64 ``[F]``.
         weights: float64 ``[N]``, >= 0; None for ones.
     """
-    wide_on_cpu = features.dtype == torch.float32 and features.device.type == "cpu" and features.shape[1] >= _WIDE
-    if wide_on_cpu and product_dtype("cpu") == torch.bfloat16:
+    narrow = features.dtype == torch.float32 and features.device.type == "cpu" and features.shape[1] >= _WIDE
+    if narrow and product_dtype("cpu") == torch.bfloat16:
         found = _of_integers(features, centre, weights)
         if found is not None:
             return found
-    return _of_floats(features, centre, weights, sum_dtype(features))
-
-
-def sum_dtype(features: torch.Tensor) -> torch.dtype:
-    """Return the dtype for products whose errors average out over many samples: float32 where that is faster and is float32.
-
-    That is for wide float32 features on a CPU, unless the user lets PyTorch multiply float32 in fewer bits.
-    """
-    narrow = features.dtype == torch.float32 and features.device.type == "cpu" and features.shape[1] >= _WIDE
-    return torch.float32 if narrow and torch.get_float32_matmul_precision() == "highest" else torch.float64
+    narrow = narrow and torch.get_float32_matmul_precision() == "highest"
+    return _of_floats(features, centre, weights, torch.float32 if narrow else torch.float64)
 
 
 def _of_integers(features: torch.Tensor, centre: torch.Tensor, weights: torch.Tensor | None) -> torch.Tensor | None:
