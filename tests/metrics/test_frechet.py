@@ -242,10 +242,10 @@ def test_scatter_by_integers_is_that_of_features_in_fixed_point(
     x[:, 3] = 7  # constant
     centre, weights = x.mean(0, dtype=np.float64) + 0.01, rng.random(3000) if weighted else np.ones(3000)
     exact = (x - centre).T @ (weights[:, None] * (x - centre))
-    found = moments._of_integers(
-        torch.from_numpy(x), torch.from_numpy(centre), torch.from_numpy(weights) if weighted else None
-    )
-    assert found is not None
+    monkeypatch.setattr(moments, "product_dtype", lambda device: torch.bfloat16)
+    monkeypatch.setattr(moments, "_WIDE", 2)
+    monkeypatch.setattr(moments, "_of_floats", None)
+    found = scatter(torch.from_numpy(x), torch.from_numpy(centre), torch.from_numpy(weights) if weighted else None)
     size = np.sqrt(np.outer(exact.diagonal(), exact.diagonal()))
     assert np.abs(np.diagonal(found) / exact.diagonal() - 1).max() < 2e-6
     assert np.abs((found.numpy() - exact) / size).max() < 1e-5
@@ -257,8 +257,15 @@ def test_integers_are_not_taken_where_most_values_would_share_few_steps(monkeypa
     x = torch.from_numpy(_features(30_000, 3, 0)).float()
     x[7, 1] = 1e6
     nowhere = torch.zeros(3, dtype=torch.float64)
-    assert moments._of_integers(x, nowhere, None) is None
     assert torch.equal(scatter(x, nowhere), moments._of_floats(x, nowhere, None, torch.float32))
+
+
+@pytest.mark.parametrize("scale", [1e-22, 1e22])
+def test_squares_that_float32_does_not_hold_are_taken_in_float64(scale: float, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(moments, "_WIDE", 2)
+    x = torch.from_numpy(_features(500, 3, 0) * scale).float()
+    nowhere = torch.zeros(3, dtype=torch.float64)
+    np.testing.assert_allclose(scatter(x, nowhere), x.double().T @ x.double(), rtol=1e-12)
 
 
 def test_contrasts_have_the_scatter_of_the_samples() -> None:

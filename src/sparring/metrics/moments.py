@@ -118,26 +118,32 @@ def scatter(features: torch.Tensor, centre: torch.Tensor, weights: torch.Tensor 
     """Return ``Σ w_i (x_i - c) (x_i - c)^T``, float64 ``[F, F]``.
 
     Wide float32 features on a CPU are multiplied in fewer bits, as integers where it has matrix units and in float32 where not.
-    The diagonal is exact, and what the rest loses is below 1e-6 of a distance of a hundredth of the variances.
+    The diagonal keeps float32's digits, and what the rest loses is below 1e-6 of a distance of a hundredth of the variances.
 
     Args:
         features: ``[N, F]``.
         centre: c, float64 ``[F]``.
         weights: float64 ``[N]``, >= 0; None for ones.
     """
-    narrow = features.dtype == torch.float32 and features.device.type == "cpu" and features.shape[1] >= _WIDE
-    if narrow and product_dtype("cpu") == torch.bfloat16:
-        found = _of_integers(features, centre, weights)
-        if found is not None:
-            return found
-    narrow = narrow and torch.get_float32_matmul_precision() == "highest"
-    return _of_floats(features, centre, weights, torch.float32 if narrow else torch.float64)
+    dtype = torch.float64
+    if features.dtype == torch.float32 and features.device.type == "cpu" and features.shape[1] >= _WIDE:
+        largest = torch.maximum(features.amax(0) - centre, centre - features.amin(0))
+        if 1e-15 < float(largest.max()) < 1e15:  # float32 holds the squares
+            found = _of_integers(features, centre, weights, largest) if product_dtype("cpu") == torch.bfloat16 else None
+            if found is not None:
+                return found
+            if torch.get_float32_matmul_precision() == "highest":
+                dtype = torch.float32
+    return _of_floats(features, centre, weights, dtype)
 
 
-def _of_integers(features: torch.Tensor, centre: torch.Tensor, weights: torch.Tensor | None) -> torch.Tensor | None:
+def _of_integers(
+    features: torch.Tensor, centre: torch.Tensor, weights: torch.Tensor | None, largest: torch.Tensor
+) -> torch.Tensor | None:
     """Return the scatter of features rounded to fixed point, whose products are exact, or None where one has far outliers.
 
-    A feature whose largest difference from c is s is ``q s / _LEVELS`` with ``q = 254 h + m``, both from -127 to 127, so that
+    A feature whose largest difference from c is s (``largest``, float64 ``[F]``) is ``q s / _LEVELS`` with ``q = 254 h + m``,
+    both from -127 to 127, so that
 
         q q^T = 254^2 h h^T + 254 (h m^T + m h^T) + m m^T.
 
@@ -145,8 +151,7 @@ def _of_integers(features: torch.Tensor, centre: torch.Tensor, weights: torch.Te
     nothing, where else it would always be rounded the same way.
     """
     size, dim = min(_SUMMED, len(features)), len(centre)
-    largest = torch.maximum(features.amax(0) - centre, centre - features.amin(0)).clamp(min=1e-30)
-    steps = (_LEVELS / largest).float()
+    steps = (_LEVELS / largest.clamp(min=1e-30)).float()
     middle = (centre.float() * steps).round() / steps
     scale, roots = 1.0, None
     if weights is not None:
