@@ -1,6 +1,6 @@
 """Speed of measuring: sparring's metrics beside the formulas of pytorch-fid, torch-fidelity and prdc in float64.
 
-    python bench/metrics.py [--samples 50000] [--dim 2048] [--pair-samples 50000] [--rounds 3] [--pair-rounds 1] [--threads 2] [--json-file FILE]
+    python bench/metrics.py [--samples 50000] [--dim 2048] [--rounds 3] [--pair-samples 50000] [--pair-rounds 1]
 
 Prints a table and writes JSON (by default into ``bench/results/metrics/``). The features are made up: rectified correlated
 Gaussians of a decaying spectrum, float32, as the features of Inception are rectified and correlated.
