@@ -16,6 +16,7 @@ from __future__ import annotations
 
 import functools
 import math
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -38,7 +39,7 @@ FEW = 2**37
 TILE = 4096
 """Rows and columns of the kernel that are held at a time."""
 
-_SLAB = 256
+_SLAB = 64
 """Rows of a tile that are cubed at a time, to stay in a core's cache."""
 
 
@@ -53,8 +54,8 @@ def kernel_distance(
     """Return the kernel distance, KID with Inception features (arXiv:1801.01401, section 4).
 
     By default it is one estimate from all pairs, whose interval is the standard error over the generated samples for the same
-    reference. With ``subsets`` it is what most papers print, the mean of as
-    many estimates from random subsets: less of the data, and an interval from their standard deviation over √subsets.
+    reference. With ``subsets`` it is what most papers print, the mean of as many estimates from random subsets: less of the data,
+    and an interval from their standard deviation over √subsets.
 
     Args:
         features_a: of generated samples ``[N, F]``, N >= 2; the work is done on their device.
@@ -176,11 +177,14 @@ def _sums(a: _Centred, b: _Centred) -> _Sums:
 
 def _sums_of_many(a: _Centred, b: _Centred) -> _Sums:
     """Sum the kernel as `_sums` does, split as this module says; for many more samples than features."""
-    rows = _first_order(a, b) + _cubes(a, b, product_dtype(a.u.device.type), whole=False)
+    dtype = product_dtype(a.u.device.type)
+    first, squares = _first_order(a, b), _squares(a, b)
+    total = float(first.sum()) + squares.total + _sum_of_cubes(a, b, dtype)
+    rows = first[a.some] + squares.rows + _cubes(a[a.some], b, dtype, whole=False)
     if a is b:
-        rows = rows - (2 * a.p) ** 3 - 3 * (2 * a.p) ** 2 * a.own
-    squares = _squares(a, b)
-    return _Sums(float(rows.sum()) + squares.total, rows[a.some] + squares.rows)
+        own = (2 * a.p) ** 3 + 3 * (2 * a.p) ** 2 * a.own
+        total, rows = total - float(own.sum()), rows - (own + a.own**3)[a.some]
+    return _Sums(total, rows)
 
 
 def _first_order(a: _Centred, b: _Centred) -> torch.Tensor:
@@ -208,7 +212,7 @@ def _squares(a: _Centred, b: _Centred) -> _Sums:
 
 
 def _cubes(a: _Centred, b: _Centred, dtype: torch.dtype, whole: bool) -> torch.Tensor:
-    """Return the sums over j of the kernel ``(t + g)^3``, or of ``g^3`` alone, which leaves out a sample's own.
+    """Return the sums over j of the kernel ``(t + g)^3``, or of ``g^3`` alone.
 
     Args:
         a: N samples, the rows.
@@ -219,28 +223,63 @@ def _cubes(a: _Centred, b: _Centred, dtype: torch.dtype, whole: bool) -> torch.T
     Returns:
         float64 ``[N]``.
     """
-    scale = 1.0 if whole else 2.0 ** -int(np.frexp(max(a.largest, b.largest))[1])  # cubes stay within float32
-    left, right = (each.u.to(dtype) if whole else (each.u * scale).to(dtype) for each in (a, b))
+    scale = 1.0 if whole else _power_below(a, b)
     unit = scale**2 * a.u.shape[1]  # what g is multiplied by
     found, within = torch.zeros(len(a), dtype=torch.float64, device=a.u.device), a is b
-    size = min(TILE, -(-len(b) // 2)) if within else TILE  # at least three tiles of four
-    held = torch.empty(min(size, len(a)) * min(size, len(b)), dtype=dtype, device=left.device)
-    wide = torch.promote_types(dtype, torch.float32)
-    slabs = torch.empty(2, _SLAB * min(size, len(b)), dtype=wide, device=left.device)  # memory that stays is the faster
-    for m, columns in enumerate(spans(len(b), size)):
-        for n, rows in enumerate(spans(len(a), size)[: m + 1 if within else None]):
-            shape = rows.stop - rows.start, columns.stop - columns.start
-            product = torch.mm(left[rows], right[columns].T, out=held[: shape[0] * shape[1]].view(shape))
-            if within and n == m and not whole:
-                product.fill_diagonal_(0)
-            for slab in spans(shape[0], _SLAB):
-                part = product[slab]
-                g, third = (each[: part.numel()].view(part.shape) for each in slabs)
-                g.copy_(part)
-                if whole:
-                    g += unit * a.p[rows][slab, None]
-                    g += unit * b.p[columns]
-                found[rows][slab] += torch.mul(g, g, out=third).mul_(g).sum(1)
-                if within and n != m:
-                    found[columns] += third.sum(0)
+    for rows, columns, product, held in _products(a, b, dtype, scale):
+        for slab in spans(len(product), _SLAB):
+            part = product[slab]
+            g, third = (each[: part.numel()].view(part.shape) for each in held)
+            g.copy_(part)
+            if whole:
+                g += unit * a.p[rows][slab, None]
+                g += unit * b.p[columns]
+            found[rows][slab] += torch.mul(g, g, out=third).mul_(g).sum(1)
+            if within and rows != columns:
+                found[columns] += third.sum(0)
     return found / unit**3
+
+
+def _sum_of_cubes(a: _Centred, b: _Centred, dtype: torch.dtype) -> float:
+    """Return the sum of ``g^3`` over all pairs, within one set those of two different samples."""
+    scale = _power_below(a, b)
+    found, within = torch.zeros((), dtype=torch.float64, device=a.u.device), a is b
+    for rows, columns, product, held in _products(a, b, dtype, scale):
+        if within and rows == columns:
+            product.fill_diagonal_(0)
+        twice = 2.0 if within and rows != columns else 1.0
+        for slab in spans(len(product), _SLAB):
+            part = product[slab].flatten()
+            g, square = (each[: len(part)] for each in held)
+            g.copy_(part)
+            found += twice * torch.dot(torch.mul(g, g, out=square), g).double()
+    return float(found) / (scale**2 * a.u.shape[1]) ** 3
+
+
+def _power_below(a: _Centred, b: _Centred) -> float:
+    """Return the power of two that brings coordinates below 1, so that cubes stay within float32."""
+    return float(2.0 ** -int(np.frexp(max(a.largest, b.largest))[1]))
+
+
+def _products(
+    a: _Centred, b: _Centred, dtype: torch.dtype, scale: float
+) -> Iterator[tuple[slice, slice, torch.Tensor, torch.Tensor]]:
+    """Yield rows, columns and products of the scaled coordinates of every tile, within one set of one half of them.
+
+    Beside them, memory for two slabs of a tile in at least float32, which stays: that is the faster.
+    """
+    left, right = ((each.u * scale).to(dtype) for each in (a, b))
+    within = a is b
+    size = min(TILE, -(-len(b) // 2)) if within else TILE  # at least three tiles of four
+    tile = torch.empty(min(size, len(a)) * min(size, len(b)), dtype=dtype, device=left.device)
+    wide = torch.promote_types(dtype, torch.float32)
+    held = torch.empty(2, _SLAB * min(size, len(b)), dtype=wide, device=left.device)
+    for m, columns in enumerate(spans(len(b), size)):
+        for rows in spans(len(a), size)[: m + 1 if within else None]:
+            shape = rows.stop - rows.start, columns.stop - columns.start
+            yield (
+                rows,
+                columns,
+                torch.mm(left[rows], right[columns].T, out=tile[: shape[0] * shape[1]].view(shape)),
+                held,
+            )

@@ -111,7 +111,8 @@ class Moments:
 
 def mean_of(features: torch.Tensor) -> torch.Tensor:
     """Return the mean of features ``[N, F]``, float64 ``[F]``."""
-    return torch.stack([features[rows].double().sum(0) for rows in spans(len(features), _SLAB)]).sum(0) / len(features)
+    parts = [features[rows].sum(0, dtype=torch.float64) for rows in spans(len(features), _SLAB)]
+    return torch.stack(parts).sum(0) / len(features)
 
 
 def scatter(features: torch.Tensor, centre: torch.Tensor, weights: torch.Tensor | None = None) -> torch.Tensor:
