@@ -55,7 +55,7 @@ def compare(paths: Sequence[Path], metrics: Sequence[str] = ()) -> Comparison:
             measured differently; the sentence says what differs.
     """
     if len(paths) < 2:
-        raise UsageError(f"compare: {len(paths)} run is nothing to compare; name two or more run directories.")
+        raise UsageError(f"compare: name two or more run directories, not {len(paths)}.")
     for name in metrics:
         if name not in METRICS:
             raise UsageError(unknown_name("--metrics", name, METRICS))

@@ -187,9 +187,14 @@ def test_every_value_is_a_metric_and_the_primary_is_lower_is_better(judge: Judge
         assert each.protocol.metric == each.primary in values
 
 
-def test_data_that_nobody_knows_has_no_judge(digits: Data) -> None:
+def test_what_cannot_be_judged_is_said(digits: Data) -> None:
     assert build_judge(replace(digits, judge=None), 20, seed=0) is None
     with pytest.raises(UsageError, match="at least 2"):
         build_judge(digits, 1, seed=0)
+    with pytest.raises(UsageError, match="--split: unknown name 'test'; choose one of: held-out, train"):
+        build_judge(digits, 20, seed=0, split="test")
+    for other in (open_data("ring"), replace(digits, name="triples", judge="stacked-digits-v1")):
+        with pytest.raises(UsageError, match=f"leave it out for {other.name}"):
+            build_judge(other, 20, seed=0, split="train")
     with pytest.raises(UsageError, match="feature extractor"):
         build_judge(replace(digits, judge="cats-v1"), 20, seed=0)

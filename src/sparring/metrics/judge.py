@@ -9,7 +9,7 @@ import numpy as np
 import torch
 
 from sparring.data import Data
-from sparring.errors import UsageError
+from sparring.errors import UsageError, unknown_name
 from sparring.metrics import METRICS, family_of
 from sparring.metrics.estimate import Estimate
 from sparring.metrics.extractors import LoadedExtractor, load_extractor
@@ -169,12 +169,19 @@ def _families(reference: Reference, asked: Sequence[str] | None, data: str) -> t
     return chosen
 
 
+_SPLITS = ("held-out", "train")
+
+
 def _reference(
     data: Data, features: str | LoadedExtractor | None, split: str | None
 ) -> tuple[str, Reference, LoadedExtractor | None] | None:
     """Return the name of the judge, its reference and its extractor."""
+    if split not in (None, *_SPLITS):
+        raise UsageError(unknown_name("--split", split, _SPLITS))
     if split == "held-out" and data.held_out is None:
         raise UsageError(f"--split held-out: nothing of {data.name} is held out; use --split train.")
+    if split is not None and (len(data.shape) == 1 or (data.judge in STACKED and features is None)):
+        raise UsageError(f"--split: only images are compared with one part of the data; leave it out for {data.name}.")
     if len(data.shape) == 1:
         if features is not None:
             raise UsageError("--features: points are their own features; leave it out.")
