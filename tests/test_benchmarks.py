@@ -72,6 +72,12 @@ def test_unknown_names_have_a_sentence(tmp_path: Path) -> None:
         run_modes("rink", ["gan"], 1, tmp_path)
 
 
+@pytest.mark.parametrize("words", ["--seeds 0", "--steps 0", "--jobs 0"])
+def test_a_count_too_small_is_one_sentence(words: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["bench", "modes", *words.split(), "--out", str(tmp_path)]) == 2
+    assert capsys.readouterr().err == f"sparring: {words}: give 1 or more.\n"
+
+
 def test_the_command_prints_a_table_with_its_protocol_and_writes_every_number(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -84,3 +90,6 @@ def test_the_command_prints_a_table_with_its_protocol_and_writes_every_number(
     assert written["runs"][0]["values"]["modes"] <= 8
     assert written["settings"]["points"]["steps"] == 2
     assert written["command"] == "sparring bench modes --data ring --presets points --seeds 1 --steps 2"
+    (tmp_path / "file").touch()
+    assert main([*words, "--out", str(tmp_path / "runs"), "--json-file", str(tmp_path / "file" / "modes.json")]) == 2
+    assert "sparring: cannot write the benchmark to" in capsys.readouterr().err

@@ -173,7 +173,7 @@ def run_modes(
     names = list(recipes)
     for name in names:
         if name not in recipe_names(data) and name not in PRESETS:
-            raise UsageError(unknown_name("--presets", name, [*recipe_names(data), *PRESETS]))
+            raise UsageError(unknown_name("--presets", name, {*recipe_names(data), *PRESETS}))
     wanted = [(name, seed) for name in names for seed in range(seeds)]
     found: dict[tuple[str, int], Result] = {}
     jobs = min(jobs or cores(), len(wanted))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import math
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from cyclopts import App, Parameter
 
@@ -48,6 +48,7 @@ def modes(
 
     from sparring import benchmarks
 
+    _check_counts(seeds=(seeds, 1), steps=(steps, 1), jobs=(jobs, 1))
     console = Console(highlight=False)
     names = presets or benchmarks.recipe_names(data)
     results = benchmarks.run_modes(
@@ -57,10 +58,27 @@ def modes(
     for protocol in sorted({result.protocol for result in results}):
         console.print(f"protocol {protocol}", markup=False, soft_wrap=True)
     if json_file is not None:
-        command = _command(data, presets, seeds, steps)
-        json_file.parent.mkdir(parents=True, exist_ok=True)
-        json_file.write_text(json.dumps(benchmarks.as_json(data, command, results), indent=1) + "\n")
+        _write(benchmarks.as_json(data, _command(data, presets, seeds, steps), results), json_file)
     return 0
+
+
+def _check_counts(**counts: tuple[int | None, int]) -> None:
+    """Refuse a count, given with the least that makes sense, that is below it."""
+    from sparring.errors import UsageError
+
+    for name, (count, least) in counts.items():
+        if count is not None and count < least:
+            raise UsageError(f"--{name.replace('_', '-')} {count}: give {least} or more.")
+
+
+def _write(result: dict[str, Any], path: Path) -> None:
+    from sparring.runs import storage_error
+
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(json.dumps(result, indent=1) + "\n", encoding="utf-8")
+    except OSError as error:
+        raise storage_error("the benchmark", path, error) from None
 
 
 def _command(data: str, presets: list[str] | None, seeds: int, steps: int | None) -> str:
@@ -137,22 +155,14 @@ def speed(
     for name in names:
         if name not in CONTENDERS:
             raise UsageError(unknown_name("--contenders", name, CONTENDERS))
-    for flag, count, least in (
-        ("rounds", rounds, 1),
-        ("steps", steps, 1),
-        ("threads", threads, 1),
-        ("batch-size", batch_size, 2),
-    ):
-        if count is not None and count < least:
-            raise UsageError(f"--{flag} {count}: give {least} or more.")
+    _check_counts(rounds=(rounds, 1), steps=(steps, 1), threads=(threads, 1), batch_size=(batch_size, 2))
     console = Console(highlight=False)
     course = Course(network, batch_size, threads or cores())
     result = race(names, course, rounds, steps or _STEPS[network], tell=console.print)
     console.print(_speed_table(result))
     console.print(_peak_line(result), markup=False, soft_wrap=True)
     if json_file is not None:
-        json_file.parent.mkdir(parents=True, exist_ok=True)
-        json_file.write_text(json.dumps(result.as_json(), indent=1) + "\n")
+        _write(result.as_json(), json_file)
     return 0
 
 
