@@ -107,7 +107,16 @@ BASELINES: dict[str, Overrides] = {
     "unrolled": merge(_AS_PACGAN, {"stabilizer": ("unrolled:5",)}),
     "pacgan2": merge(_AS_PACGAN, {"stabilizer": ("packing:2",)}),
     "pacgan4": merge(_AS_PACGAN, {"stabilizer": ("packing:4",)}),
-    "wgan-gp": merge(_AS_PACGAN, {"loss": "wasserstein", "penalty": ("wgan-gp:10",), "d": {"betas": (0.0, 0.9)}}),
+    # with its paper's optimizer (arXiv:1704.00028, algorithm 1)
+    "wgan-gp": merge(
+        _AS_PACGAN,
+        {
+            "loss": "wasserstein",
+            "penalty": ("wgan-gp:10",),
+            "g": {"betas": (0.0, 0.9)},
+            "d": {"betas": (0.0, 0.9), "steps": 5},
+        },
+    ),
     "gan-r1": merge(_AS_PACGAN, {"penalty": ("r1:0.01",)}),
 }
 
