@@ -67,6 +67,16 @@ def test_moments_and_few_bits_give_what_all_pairs_in_float64_do(
     assert fast != slow
 
 
+def test_rows_by_moments_are_those_of_all_pairs_without_a_sample_with_itself(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(kernel, "product_dtype", lambda device: torch.float32)
+    x, y = (torch.from_numpy(_features(300, 8, seed)) for seed in (0, 1))
+    a, b = (kernel._Centred.of(each, torch.full((8,), 0.25, dtype=torch.float64)) for each in (x, y))
+    for pair in ((a, a), (a, b)):
+        slow, fast = kernel._sums(*pair), kernel._sums_of_many(*pair)
+        assert fast.total == pytest.approx(slow.total, rel=1e-6)
+        np.testing.assert_allclose(fast.rows, slow.rows, rtol=1e-6, atol=1e-4)
+
+
 def test_sees_means_spreads_and_third_moments() -> None:
     rng = np.random.default_rng(0)
     x = rng.standard_normal((2000, 4))
