@@ -14,6 +14,7 @@ import torch
 from sparring.config import TrainConfig
 from sparring.errors import UsageError
 from sparring.fast import plain
+from sparring.fast.compiled import library, why_not
 from sparring.fast.memory import keep_freed_memory
 
 
@@ -26,6 +27,7 @@ class Runtime:
         precision: ``"fp32"`` or ``"bf16"``; parameters, optimizers and statistics are always float32.
         threads: processor threads of an operation.
         kernels: ``"fast"`` or ``"plain"``: whether `sparring.fast` computes the convolutions, or torch alone.
+        compiled: whether those in C take part.
         reason: one line that says what was picked and why.
     """
 
@@ -33,6 +35,7 @@ class Runtime:
     precision: str
     threads: int
     kernels: str
+    compiled: bool
     reason: str
 
     @classmethod
@@ -51,10 +54,14 @@ class Runtime:
         torch.set_num_threads(threads)
         torch.set_flush_denormal(True)
         reason = f"{device}, {precision} ({why}), {threads} threads"
+        compiled = False
         if device.type == "cpu":
             keep_freed_memory()
             reason += f", {config.kernels} kernels"
-        return cls(device, precision, threads, config.kernels, reason)
+            if config.kernels == "fast" and precision == "bf16":
+                compiled = library() is not None
+                reason += " in C" if compiled else f", not in C ({why_not()})"
+        return cls(device, precision, threads, config.kernels, compiled, reason)
 
     @contextlib.contextmanager
     def arithmetic(self, *, exact: bool) -> Iterator[None]:
@@ -80,6 +87,7 @@ class Runtime:
             "precision": self.precision,
             "threads": self.threads,
             "kernels": self.kernels,
+            "compiled": self.compiled,
         }
 
 

@@ -19,7 +19,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from sparring.fast import is_plain
+from sparring.fast import is_plain, matrix_units
 from sparring.fast.shapes import (
     Geometry,
     channels_first,
@@ -59,11 +59,14 @@ def conv2d(x: Tensor, weight: Tensor, bias: Tensor | None, stride: int, padding:
     geometry = Geometry((x.shape[1], x.shape[2], x.shape[3]), len(weight), weight.shape[2], stride, padding)
     if not _pays(geometry, x):
         return F.conv2d(x, weight, bias, stride, padding)
-    x, weight = x.to(_dtype(x)), weight.to(_dtype(x))
+    x = x.to(_dtype(x))
+    if matrix_units.fits(len(x), geometry, x.dtype):
+        return _third(x, None, weight, geometry, bias)
+    weight = weight.to(x.dtype)
     if geometry.image[0] <= _FEW:
         blocks, cut = image_blocks(x, geometry), weight_blocks(weight, geometry)
         return F.conv2d(blocks, cut, bias, 1, geometry.block_padding)
-    return _shifted(_third(x, None, weight, geometry), bias)
+    return _third(x, None, weight, geometry, bias)
 
 
 def conv_transpose2d(
@@ -87,19 +90,26 @@ def conv_transpose2d(
     geometry = Geometry((weight.shape[1], height, width), len(weight), kernel, stride, padding)
     if not _pays(geometry, x) or min(geometry.margins) < 0:
         return F.conv_transpose2d(x, weight, bias, stride, padding, output_padding)
-    x, weight = x.to(_dtype(x)), weight.to(_dtype(x))
+    x = x.to(_dtype(x))
+    if matrix_units.fits(len(x), geometry, x.dtype):
+        return _third(None, x, weight, geometry, bias)
+    weight = weight.to(x.dtype)
     if geometry.image[0] <= _FEW:
         biases = None if bias is None else bias.repeat(stride**2)
         blocks = F.conv_transpose2d(x, weight_blocks(weight, geometry), biases, 1, geometry.block_padding)
         return image_from_blocks(blocks, geometry)
-    return _shifted(_third(None, x, weight, geometry), bias)
+    return _third(None, x, weight, geometry, bias)
 
 
 def _pays(geometry: Geometry, x: Tensor) -> bool:
     """Return whether a change of shape pays for this convolution or one of its gradients."""
     channels, height, width = geometry.channels * geometry.image[0], *geometry.maps
     work = len(x) * height * width * channels * geometry.kernel**2
-    if is_plain() or x.device.type != "cpu" or geometry.stride == 1 or work < _SMALL:
+    if is_plain() or x.device.type != "cpu" or work < _SMALL:
+        return False
+    if matrix_units.fits(len(x), geometry, _dtype(x)):
+        return True
+    if geometry.stride == 1:
         return False
     return geometry.image[0] <= _FEW or _is_narrow(geometry, _dtype(x)) or _by_products(geometry, _dtype(x))
 
@@ -118,12 +128,17 @@ def _dtype(x: Tensor) -> torch.dtype:
     return torch.get_autocast_dtype("cpu") if torch.is_autocast_enabled("cpu") else x.dtype
 
 
+def _summed(x: Tensor) -> torch.dtype:
+    """Return what sums over a batch are kept in."""
+    return torch.promote_types(x.dtype, torch.float32)
+
+
 def _shifted(x: Tensor, bias: Tensor | None) -> Tensor:
     return x if bias is None else x + bias.to(x.dtype).view(-1, 1, 1)
 
 
 class _Third(torch.autograd.Function):
-    """Of images, slopes and weights, two given and one None: the third.
+    """Of images, slopes and weights, two given and one None: the third, plus a bias.
 
     A convolution takes images and weights to its output; its gradient by the images takes slopes (gradients by the output) and
     weights to images; its gradient by the weights takes images and slopes to weights. Each is linear in both of what it takes,
@@ -131,29 +146,33 @@ class _Third(torch.autograd.Function):
     """
 
     @staticmethod
-    def forward(ctx: Any, images: Any, slopes: Any, weight: Any, geometry: Geometry) -> Tensor:
+    def forward(ctx: Any, images: Any, slopes: Any, weight: Any, bias: Any, geometry: Geometry) -> Tensor:
         ctx.save_for_backward(images, slopes, weight)
         ctx.geometry = geometry
+        images, slopes, weight = (None if given is None else _packed(given) for given in (images, slopes, weight))
         if slopes is None:
-            return convolution(_packed(images), _packed(weight), geometry)
+            return convolution(images, weight, bias, geometry)
         if images is None:
-            return input_gradient(_packed(slopes), _packed(weight), geometry)
-        return weight_gradient(_packed(images), _packed(slopes), geometry)
+            return input_gradient(slopes, weight, bias, geometry)
+        return weight_gradient(images, slopes, geometry)
 
     @staticmethod
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, ...]:
         images, slopes, weight = (gradients[0] if given is None else given for given in ctx.saved_tensors)
-        by_images, by_slopes, by_weight, _ = ctx.needs_input_grad
+        by_images, by_slopes, by_weight, by_bias, _ = ctx.needs_input_grad
         return (
             _third(None, slopes, weight, ctx.geometry) if by_images else None,
             _third(images, None, weight, ctx.geometry) if by_slopes else None,
             _third(images, slopes, None, ctx.geometry) if by_weight else None,
+            _bias_gradient(gradients[0], ctx.geometry) if by_bias else None,
             None,
         )
 
 
-def _third(images: Tensor | None, slopes: Tensor | None, weight: Tensor | None, geometry: Geometry) -> Tensor:
-    third: Tensor = _Third.apply(images, slopes, weight, geometry)  # type: ignore[no-untyped-call]
+def _third(
+    images: Tensor | None, slopes: Tensor | None, weight: Tensor | None, geometry: Geometry, bias: Tensor | None = None
+) -> Tensor:
+    third: Tensor = _Third.apply(images, slopes, weight, bias, geometry)  # type: ignore[no-untyped-call]
     return third
 
 
@@ -164,39 +183,47 @@ def _packed(x: Tensor) -> Tensor:
 # The three, each in the shape that suits it; all tensors have their channels last in memory.
 
 
-def convolution(images: Tensor, weight: Tensor, geometry: Geometry) -> Tensor:
+def convolution(images: Tensor, weight: Tensor, bias: Tensor | None, geometry: Geometry) -> Tensor:
     """Return the convolution.
 
     Args:
         images: ``[B, C, H, W]``.
         weight: ``[O, C, k, k]``.
+        bias: ``[O]`` or None.
         geometry: of the convolution.
 
     Returns:
         ``[B, O, h, w]``.
     """
+    if matrix_units.fits(len(images), geometry, images.dtype):
+        return matrix_units.convolution(images, weight, bias, geometry)
+    weight = weight.to(images.dtype)
     if not _by_products(geometry, images.dtype):
-        return F.conv2d(images, weight, None, geometry.stride, geometry.padding)
+        return _shifted(F.conv2d(images, weight, None, geometry.stride, geometry.padding), bias)
     outputs = patches(images, geometry) @ _matrix(weight).t()
-    return channels_first(outputs.view(len(images), *geometry.maps, geometry.channels))
+    return _shifted(channels_first(outputs.view(len(images), *geometry.maps, geometry.channels)), bias)
 
 
-def input_gradient(slopes: Tensor, weight: Tensor, geometry: Geometry) -> Tensor:
-    """Return the convolution's gradient by its images.
+def input_gradient(slopes: Tensor, weight: Tensor, bias: Tensor | None, geometry: Geometry) -> Tensor:
+    """Return the convolution's gradient by its images, which is the transposed convolution.
 
     Args:
         slopes: ``[B, O, h, w]``, the gradient by what it wrote.
         weight: ``[O, C, k, k]``.
+        bias: ``[C]`` or None.
         geometry: of the convolution.
 
     Returns:
         ``[B, C, H, W]``.
     """
+    if matrix_units.fits(len(slopes), geometry, slopes.dtype):
+        return matrix_units.input_gradient(slopes, weight, bias, geometry)
+    weight = weight.to(slopes.dtype)
     if not _by_products(geometry, slopes.dtype):
         images = _unread(slopes, (len(slopes), *geometry.image))
-        return _library(slopes, images, weight, geometry, (True, False))[0]
+        return _shifted(_library(slopes, images, weight, geometry, (True, False))[0], bias)
     parts = pixels_last(slopes).flatten(0, 2) @ _matrix(weight_blocks(weight, geometry))
-    return image_from_blocks(overlap(parts, geometry), geometry)
+    return _shifted(image_from_blocks(overlap(parts, geometry), geometry), bias)
 
 
 def weight_gradient(images: Tensor, slopes: Tensor, geometry: Geometry) -> Tensor:
@@ -208,16 +235,29 @@ def weight_gradient(images: Tensor, slopes: Tensor, geometry: Geometry) -> Tenso
         geometry: of the convolution.
 
     Returns:
-        ``[O, C, k, k]``.
+        ``[O, C, k, k]``, in float32 where images are bfloat16.
     """
+    if matrix_units.fits(len(images), geometry, images.dtype):
+        return matrix_units.weight_gradient(images, slopes, geometry)
+    dtype = _summed(images)
     if _by_products(geometry, images.dtype):
         # A product reads rows: to turn the slopes here is faster than to let it turn the patches.
         matrix = pixels_last(slopes).flatten(0, 2).t().contiguous() @ patches(images, geometry)
-        return channels_first(matrix.view(geometry.channels, geometry.kernel, geometry.kernel, -1))
+        return channels_first(matrix.view(geometry.channels, geometry.kernel, geometry.kernel, -1)).to(dtype)
     if _is_narrow(geometry, images.dtype):
         images, slopes = side_by_side(images, slopes, geometry)
     weight = _unread(images, geometry.weight)
-    return _packed(_library(slopes, images, weight, geometry, (False, True))[1])
+    return _packed(_library(slopes, images, weight, geometry, (False, True))[1]).to(dtype)
+
+
+def _bias_gradient(slopes: Tensor, geometry: Geometry) -> Tensor:
+    if (
+        slopes.shape[1] % 16 == 0
+        and matrix_units.fits(len(slopes), geometry, slopes.dtype)
+        and not torch.is_grad_enabled()
+    ):
+        return matrix_units.bias_gradient(_packed(slopes))
+    return slopes.sum((0, 2, 3), dtype=_summed(slopes))
 
 
 def _matrix(weight: Tensor) -> Tensor:

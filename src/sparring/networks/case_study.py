@@ -12,6 +12,7 @@ from sparring.networks.layers import (
     ConvTranspose2d,
     FeatureCritic,
     Flatten,
+    Layers,
     Logit,
     Reshape,
     draw_weights,
@@ -26,7 +27,7 @@ class Generator(nn.Module):
     def __init__(self, spec: NetworkSpec, randomness: torch.Generator) -> None:
         super().__init__()
         width, norm = spec.g.width, spec.g.norm
-        self.layers = nn.Sequential(
+        self.layers = Layers(
             nn.Linear(spec.latent_dim, 7 * 7 * 2 * width),
             Reshape(2 * width, 7, 7),
             ConvTranspose2d(2 * width, width, 5, stride=2, padding=2, more=1, bias=norm == "none"),
@@ -48,7 +49,7 @@ class Discriminator(FeatureCritic):
     def __init__(self, spec: NetworkSpec, randomness: torch.Generator) -> None:
         super().__init__()
         width, norm = spec.d.width, spec.d.norm
-        self.features = nn.Sequential(
+        self.features = Layers(
             Conv2d(spec.judged_shape[0], width, 5, stride=2, padding=2),
             nn.LeakyReLU(0.2, inplace=True),
             Conv2d(width, 2 * width, 5, stride=2, padding=2, bias=norm == "none"),

@@ -19,6 +19,7 @@ from sparring.networks.layers import (
     ConvTranspose2d,
     FeatureCritic,
     Flatten,
+    Layers,
     Logit,
     Reshape,
     draw_weights,
@@ -73,7 +74,7 @@ class Generator(nn.Module):
 
     def __init__(self, spec: NetworkSpec, randomness: torch.Generator) -> None:
         super().__init__()
-        self.layers = nn.Sequential(*upward(spec), nn.Tanh())
+        self.layers = Layers(*upward(spec), nn.Tanh())
         draw_weights(self, randomness, spec.g, std=0.02)
 
     def forward(self, z: Tensor) -> Tensor:
@@ -87,7 +88,7 @@ class Discriminator(FeatureCritic):
     def __init__(self, spec: NetworkSpec, randomness: torch.Generator) -> None:
         super().__init__()
         base, shallow = feature_maps(spec.shape, spec.d.width)
-        self.features = nn.Sequential(*downward(spec.judged_shape[0], shallow, spec.d), Flatten())
+        self.features = Layers(*downward(spec.judged_shape[0], shallow, spec.d), Flatten())
         self.logit = Logit(shallow[-1] * base * base, spec.d)
         # With N(0, 0.02) and no normalization the signal dies within a few layers, so that case follows He's rule.
         draw_weights(self, randomness, spec.d, std=None if spec.d.norm == "none" else 0.02)

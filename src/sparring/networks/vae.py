@@ -17,7 +17,7 @@ import torch
 from torch import Tensor, nn
 
 from sparring.networks.dcgan import downward, feature_maps, upward
-from sparring.networks.layers import draw_weights
+from sparring.networks.layers import Layers, draw_weights
 from sparring.networks.likelihood import LikelihoodModel, single
 from sparring.networks.logistic import logistic_log_prob, logistic_mean
 from sparring.networks.spec import NetworkSpec
@@ -44,10 +44,10 @@ class VariationalAutoencoder(LikelihoodModel):
         super().__init__()
         base, shallow = feature_maps(spec.shape, spec.g.width)
         features = shallow[-1] * base * base
-        self.encoder = nn.Sequential(
+        self.encoder = Layers(
             *downward(spec.shape[0], shallow, spec.g), nn.Flatten(), nn.Linear(features, 2 * spec.latent_dim)
         )
-        self.decoder = nn.Sequential(*upward(spec))
+        self.decoder = Layers(*upward(spec))
         self.likelihood = LogisticLikelihood(spec.shape[0])
         draw_weights(self, randomness, spec.g, std=None if spec.g.norm == "none" else 0.02)
 

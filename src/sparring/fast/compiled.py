@@ -1,0 +1,189 @@
+"""The kernels in C, for processors with matrix units (AMX): compiled where they run, kept, and compared with torch before use.
+
+There is nothing to install: the first run calls the machine's C compiler, which takes two seconds, and puts the library into
+the user's cache folder. Without matrix units, a compiler or a Linux, `library` is None, `why_not` says why, and torch computes.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import functools
+import hashlib
+import os
+import platform
+import shlex
+import shutil
+import subprocess
+import sys
+import tempfile
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+
+SOURCES = Path(__file__).parent / "kernels"
+_UNITS = ("avx512f", "avx512bw", "avx512vl", "avx512bf16", "amx-tile", "amx-bf16", "fma")
+_FLAGS = ("-std=gnu11", "-O3", "-fPIC", "-fopenmp", *(f"-m{unit}" for unit in _UNITS))
+_PATIENCE = 120  # seconds for the compiler
+
+_P, _L, _I, _F = ctypes.c_void_p, ctypes.c_long, ctypes.c_int, ctypes.c_float
+#: Arguments of every function that is called from here; see the files in `SOURCES`.
+_SIGNATURES: dict[str, Sequence[Any]] = {
+    "sparring_allow": (),
+    "sparring_gather": (*[_P] * 4, *[_L] * 6, _I, _P, _P, _I),
+    "sparring_weight_gradient": (*[_P] * 3, *[_L] * 7, _P, _P, _I),
+    "sparring_image_convolution": (*[_P] * 5, _I),
+    "sparring_image_gradient": (*[_P] * 5, _I),
+    "sparring_image_weight_gradient": (*[_P] * 4, _I),
+    "sparring_norm": (*[_P] * 8, *[_L] * 2, *[_F] * 3, _I),
+    "sparring_norm_gradient": (*[_P] * 9, *[_L] * 2, _F, _I),
+    "sparring_sums": (*[_P] * 2, *[_L] * 2, _I),
+    "sparring_leak": (_P, _L, _F, _I),
+    "sparring_leak_gradient": (*[_P] * 3, _L, _F, _I),
+}
+
+
+class _UnavailableError(Exception):
+    """The kernels cannot be used here; the message says why."""
+
+
+class Library:
+    """The compiled kernels."""
+
+    def __init__(self, path: Path) -> None:
+        """Load them.
+
+        Args:
+            path: the shared library.
+
+        Raises:
+            OSError: when it does not fit this process.
+        """
+        self._functions: dict[str, Callable[..., int]] = {}
+        library = ctypes.CDLL(str(path))
+        for name, arguments in _SIGNATURES.items():
+            function = getattr(library, name)
+            function.argtypes = arguments
+            self._functions[name] = function
+
+    def call(self, name: str, *arguments: Any) -> None:
+        """Call a function, with torch's number of threads behind the arguments.
+
+        Args:
+            name: of the function, without ``sparring_``.
+            arguments: tensors, whose memory must lie as the function wants it, structures, numbers and None.
+
+        Raises:
+            MemoryError: when the function finds none.
+        """
+        plain = [x.data_ptr() if isinstance(x, torch.Tensor) else x for x in arguments]
+        if self._functions[f"sparring_{name}"](*plain, torch.get_num_threads()):
+            raise MemoryError(f"no memory for the working space of {name}")
+
+    def allowed(self) -> bool:
+        """Ask the system for the tile registers."""
+        return self._functions["sparring_allow"]() == 0
+
+
+def library() -> Library | None:
+    """Return the kernels, compiled at the first call if need be, or None where they cannot run."""
+    return _found()[0]
+
+
+def why_not() -> str:
+    """Return why `library` is None, or nothing."""
+    return _found()[1]
+
+
+@functools.cache
+def _found() -> tuple[Library | None, str]:
+    try:
+        return _load(), ""
+    except _UnavailableError as error:
+        return None, str(error)
+
+
+def _load() -> Library:
+    if sys.platform != "linux" or platform.machine() != "x86_64" or not torch.cpu._is_amx_tile_supported():
+        raise _UnavailableError("the processor has no matrix units that they know")
+    _share_threads()
+    path = _kept()
+    try:
+        found = Library(path)
+    except (OSError, AttributeError) as error:
+        raise _UnavailableError(f"{path} does not load: {error}") from None
+    if not found.allowed():
+        raise _UnavailableError("the system does not hand out the matrix units' registers")
+    if not _multiplies(found):
+        raise _UnavailableError("they do not compute here what PyTorch does")
+    return found
+
+
+def _multiplies(found: Library) -> bool:
+    """Compare one product of matrices with PyTorch's."""
+    source = torch.Generator().manual_seed(0)
+    a, b = (torch.randn(32, 32, generator=source).bfloat16() for _ in range(2))
+    product, begin, pairs = torch.empty_like(a), torch.tensor([0, 1]).int(), torch.zeros(1, 2).int()
+    found.call("gather", a, b.float(), None, product, 32, 1, 32, 1, 32, 1, 0, begin, pairs)
+    return torch.allclose(product.float(), a.float() @ b.float().T, rtol=0.01, atol=0.01)
+
+
+def _share_threads() -> None:
+    """Let the kernels run on torch's own pool of threads: two pools would take the processors from each other."""
+    for line in Path("/proc/self/maps").read_text().splitlines():
+        path = line.rpartition(" ")[2]
+        if Path(path).name.startswith(("libgomp", "libiomp5", "libomp")):
+            ctypes.CDLL(path, mode=ctypes.RTLD_GLOBAL)
+            return
+    raise _UnavailableError("this build of PyTorch has no OpenMP")
+
+
+def _kept() -> Path:
+    """Return the compiled library; another source, flag or compiler makes another."""
+    compiler = shlex.split(os.environ.get("CC") or "cc")
+    if not compiler or shutil.which(compiler[0]) is None:
+        raise _UnavailableError(f"there is no C compiler '{compiler[0] if compiler else ''}'")
+    digest = hashlib.sha256(repr((compiler, _FLAGS)).encode())
+    for source in sorted(SOURCES.iterdir()):
+        digest.update(source.read_bytes())
+    name = f"{digest.hexdigest()[:32]}.so"
+    for folder in _folders():
+        if (folder / name).exists():
+            return folder / name
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+            return _compile(compiler, folder / name)
+        except OSError:
+            continue
+    raise _UnavailableError("there is no folder to keep them in")
+
+
+def _folders() -> tuple[Path, ...]:
+    """Return where the library may be kept, best first."""
+    cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "sparring" / "kernels"
+    return cache, Path(tempfile.gettempdir()) / f"sparring-kernels-{os.getuid()}"
+
+
+def _compile(compiler: list[str], path: Path) -> Path:
+    """Compile beside the path and rename: processes that start together do not disturb each other."""
+    with tempfile.TemporaryDirectory(dir=path.parent) as folder:
+        objects = []
+        for source in sorted(SOURCES.glob("*.c")):
+            objects.append(str(Path(folder) / f"{source.stem}.o"))
+            _call([*compiler, *_FLAGS, "-c", str(source), "-o", objects[-1]])
+        # Not linked with -fopenmp: that would bring the compiler's own pool of threads.
+        made = Path(folder) / path.name
+        _call([*compiler, "-shared", "-o", str(made), *objects])
+        made.replace(path)
+    return path
+
+
+def _call(words: list[str]) -> None:
+    try:
+        done = subprocess.run(words, capture_output=True, text=True, timeout=_PATIENCE)
+    except subprocess.TimeoutExpired:
+        raise _UnavailableError(f"the C compiler '{words[0]}' took more than {_PATIENCE} s") from None
+    if done.returncode:
+        last = (done.stderr.strip().splitlines() or ["no message"])[-1]
+        raise _UnavailableError(f"the C compiler '{words[0]}' cannot make them: {last}")

@@ -1,0 +1,137 @@
+/* Products of matrices on the tile registers of AMX, and the changes of order that they ask for.
+ *
+ * A product of bfloat16 tiles takes 16 rows of 32 numbers and 16 pairs of rows of 16 columns, each pair interleaved, and adds
+ * 16×16 sums in float32. Everything here comes in blocks of 2×2 such products: 32 rows, depth 32, 32 columns. Eight tiles hold
+ * four blocks of sums and what is multiplied, so every tile that is read is used twice.
+ */
+#ifndef SPARRING_TILES_H
+#define SPARRING_TILES_H
+
+#include <immintrin.h>
+#include <omp.h>
+#include <stdint.h>
+#include <stdlib.h>
+#include <string.h>
+
+typedef uint16_t bf16;
+
+enum {
+    SIDE = 32,                  /* rows, columns and depth of a block */
+    HALF = 512,                 /* bf16 numbers in a tile */
+    BLOCK = 1024,               /* bf16 numbers, or float32 sums, in a block */
+};
+
+static inline long least(long a, long b) { return a < b ? a : b; }
+static inline long ceil_div(long a, long b) { return (a + b - 1) / b; }
+static inline long round_up(long a, long to) { return ceil_div(a, to) * to; }
+
+/* Memory for count items at the start of a cache line, or NULL. */
+static inline void *lines(long count, long size) { return aligned_alloc(64, round_up(count * size, 64)); }
+
+/* Give all eight tiles 16 rows of 64 bytes; a thread does so before its first product and ends with _tile_release. */
+static inline void begin_tiles(void) {
+    struct {
+        uint8_t palette, start_row, zero[14];
+        uint16_t bytes[16];
+        uint8_t rows[16];
+    } config;
+    memset(&config, 0, sizeof config);
+    config.palette = 1;
+    for (int tile = 0; tile < 8; tile++) {
+        config.bytes[tile] = 64;
+        config.rows[tile] = 16;
+    }
+    _tile_loadconfig(&config);
+}
+
+static inline void zero_sums(void) {
+    _tile_zero(0);
+    _tile_zero(1);
+    _tile_zero(2);
+    _tile_zero(3);
+}
+
+/* Sums to or from float32 [32][..], its rows so many bytes apart. */
+static inline void load_sums(const float *from, long row) {
+    _tile_loadd(0, from, row);
+    _tile_loadd(1, from + 16, row);
+    _tile_loadd(2, (const char *)from + 16 * row, row);
+    _tile_loadd(3, (const char *)from + 16 * row + 64, row);
+}
+
+static inline void store_sums(float *to, long row) {
+    _tile_stored(0, to, row);
+    _tile_stored(1, to + 16, row);
+    _tile_stored(2, (char *)to + 16 * row, row);
+    _tile_stored(3, (char *)to + 16 * row + 64, row);
+}
+
+/* Add a product: left [32][32], its rows so many bytes apart, and two tiles of the right. */
+static inline void add_product(const bf16 *left, long row, const bf16 *right, const bf16 *more) {
+    _tile_loadd(4, left, row);
+    _tile_loadd(6, right, 64);
+    _tile_dpbf16ps(0, 4, 6);
+    _tile_loadd(7, more, 64);
+    _tile_dpbf16ps(1, 4, 7);
+    _tile_loadd(5, (const char *)left + 16 * row, row);
+    _tile_dpbf16ps(2, 5, 6);
+    _tile_dpbf16ps(3, 5, 7);
+}
+
+static inline __m512i load(const void *from) { return _mm512_loadu_si512(from); }
+static inline void store(void *to, __m512i x) { _mm512_store_si512(to, x); }
+static inline __m512i to_bf16(__m512 low, __m512 high) { return (__m512i)_mm512_cvtne2ps_pbh(high, low); }
+static inline bf16 one_to_bf16(float x) { return (bf16)_mm_extract_epi16((__m128i)_mm_cvtneps_pbh(_mm_set_ss(x)), 0); }
+static inline __m512i load_as_bf16(const float *from) { return to_bf16(_mm512_loadu_ps(from), _mm512_loadu_ps(from + 16)); }
+
+/* Interleave two rows of 32 numbers: a0 b0 a1 b1 … a15 b15, and a16 b16 … */
+static inline __m512i pair_low(__m512i a, __m512i b) {
+    const __m512i order = _mm512_set_epi16(47, 15, 46, 14, 45, 13, 44, 12, 43, 11, 42, 10, 41, 9, 40, 8, 39, 7, 38, 6, 37, 5, 36,
+                                           4, 35, 3, 34, 2, 33, 1, 32, 0);
+    return _mm512_permutex2var_epi16(a, order, b);
+}
+
+static inline __m512i pair_high(__m512i a, __m512i b) {
+    const __m512i order = _mm512_set_epi16(63, 31, 62, 30, 61, 29, 60, 28, 59, 27, 58, 26, 57, 25, 56, 24, 55, 23, 54, 22, 53, 21,
+                                           52, 20, 51, 19, 50, 18, 49, 17, 48, 16);
+    return _mm512_permutex2var_epi16(a, order, b);
+}
+
+/* Transpose 16 rows of 16 words. */
+static inline void transpose(__m512i r[16]) {
+    __m512i t[16];
+    for (int i = 0; i < 16; i += 2) {
+        t[i] = _mm512_unpacklo_epi32(r[i], r[i + 1]);
+        t[i + 1] = _mm512_unpackhi_epi32(r[i], r[i + 1]);
+    }
+    for (int i = 0; i < 16; i += 4) {
+        r[i] = _mm512_unpacklo_epi64(t[i], t[i + 2]);
+        r[i + 1] = _mm512_unpackhi_epi64(t[i], t[i + 2]);
+        r[i + 2] = _mm512_unpacklo_epi64(t[i + 1], t[i + 3]);
+        r[i + 3] = _mm512_unpackhi_epi64(t[i + 1], t[i + 3]);
+    }
+    for (int i = 0; i < 4; i++) {
+        t[i] = _mm512_shuffle_i32x4(r[i], r[i + 4], 0x88);
+        t[i + 4] = _mm512_shuffle_i32x4(r[i], r[i + 4], 0xdd);
+        t[i + 8] = _mm512_shuffle_i32x4(r[i + 8], r[i + 12], 0x88);
+        t[i + 12] = _mm512_shuffle_i32x4(r[i + 8], r[i + 12], 0xdd);
+    }
+    for (int i = 0; i < 4; i++) {
+        r[i] = _mm512_shuffle_i32x4(t[i], t[i + 8], 0x88);
+        r[i + 8] = _mm512_shuffle_i32x4(t[i], t[i + 8], 0xdd);
+        r[i + 4] = _mm512_shuffle_i32x4(t[i + 4], t[i + 12], 0x88);
+        r[i + 12] = _mm512_shuffle_i32x4(t[i + 4], t[i + 12], 0xdd);
+    }
+}
+
+/* Write a row of 32 sums, plus bias where there is one, as bfloat16. */
+static inline void write_row(bf16 *to, const float *sums, const float *bias) {
+    __m512 low = _mm512_load_ps(sums), high = _mm512_load_ps(sums + 16);
+    if (bias) {
+        low = _mm512_add_ps(low, _mm512_loadu_ps(bias));
+        high = _mm512_add_ps(high, _mm512_loadu_ps(bias + 16));
+    }
+    _mm512_storeu_si512(to, to_bf16(low, high));
+}
+
+#endif

@@ -1,0 +1,85 @@
+"""Compiled where they run: kept for the next time, and one reason where they cannot be."""
+
+from __future__ import annotations
+
+import stat
+from pathlib import Path
+
+import pytest
+import torch
+
+from sparring.fast import compiled
+
+HAS_UNITS = compiled.library() is not None
+
+
+@pytest.fixture
+def fresh(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
+    """Give the kernels an empty cache folder."""
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    monkeypatch.setattr(compiled.tempfile, "gettempdir", lambda: str(tmp_path / "temporary"))
+    monkeypatch.setattr(torch.cpu, "_is_amx_tile_supported", lambda: True)
+    return tmp_path / "cache" / "sparring" / "kernels"
+
+
+def reason() -> str:
+    found, why = compiled._found.__wrapped__()
+    assert found is None
+    return str(why)
+
+
+def test_without_matrix_units_torch_computes(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch.cpu, "_is_amx_tile_supported", lambda: False)
+    assert reason() == "the processor has no matrix units that they know"
+
+
+def test_without_a_compiler_torch_computes(fresh: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("CC", "no-such-compiler -q")
+    assert reason() == "there is no C compiler 'no-such-compiler'"
+
+
+def test_a_compiler_that_fails_is_quoted(fresh: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    script = tmp_path / "cc"
+    script.write_text("#!/bin/sh\necho it is monday >&2\nexit 1\n")
+    script.chmod(script.stat().st_mode | stat.S_IXUSR)
+    monkeypatch.setenv("CC", str(script))
+    assert reason() == f"the C compiler '{script}' cannot make them: it is monday"
+    assert not list(fresh.iterdir()), "nothing half made is left behind"
+
+
+@pytest.mark.skipif(not HAS_UNITS, reason="needs a processor with matrix units, and a C compiler")
+def test_they_are_compiled_once(fresh: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    first = compiled._kept()
+    assert first.parent == fresh
+    monkeypatch.setattr(compiled, "_compile", lambda *_: pytest.fail("compiled twice"))
+    assert compiled._kept() == first
+    assert compiled.Library(first).allowed()
+
+
+@pytest.mark.skipif(not HAS_UNITS, reason="needs a processor with matrix units, and a C compiler")
+def test_a_cache_that_cannot_be_written_has_a_stand_in(fresh: Path, tmp_path: Path) -> None:
+    fresh.parent.mkdir(parents=True)
+    fresh.write_text("in the way")
+    assert compiled._kept().is_relative_to(tmp_path / "temporary")
+
+
+@pytest.mark.skipif(not HAS_UNITS, reason="needs a processor with matrix units, and a C compiler")
+def test_a_damaged_library_is_not_used(fresh: Path) -> None:
+    path = compiled._kept()
+    path.unlink()
+    path.write_bytes(b"not a library")
+    assert "does not load" in reason()
+
+
+@pytest.mark.skipif(not HAS_UNITS, reason="needs a processor with matrix units, and a C compiler")
+def test_wrong_numbers_are_not_used(monkeypatch: pytest.MonkeyPatch) -> None:
+    compute = compiled.Library.call
+
+    def wrong(self: compiled.Library, name: str, *arguments: object) -> None:
+        compute(self, name, *arguments)
+        target = arguments[3]
+        assert isinstance(target, torch.Tensor)
+        target[5, 7] += 1
+
+    monkeypatch.setattr(compiled.Library, "call", wrong)
+    assert reason() == "they do not compute here what PyTorch does"
