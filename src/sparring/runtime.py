@@ -58,9 +58,10 @@ class Runtime:
         if device.type == "cpu":
             keep_freed_memory()
             reason += f", {config.kernels} kernels"
-            if config.kernels == "fast" and precision == "bf16":
-                compiled = library() is not None
-                reason += " in C" if compiled else f", not in C ({why_not()})"
+            if config.kernels == "fast" and config.network != "mlp":
+                dtype = torch.bfloat16 if precision == "bf16" else torch.float32
+                compiled = library(dtype) is not None
+                reason += " in C" if compiled else f", not in C ({why_not(dtype)})"
         return cls(device, precision, threads, config.kernels, compiled, reason)
 
     @contextlib.contextmanager

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import stat
 from pathlib import Path
 
@@ -10,7 +11,9 @@ import torch
 
 from sparring.fast import compiled
 
-HAS_UNITS = compiled.library() is not None
+TILES = torch.bfloat16
+UNIT = compiled._UNITS[TILES]
+HAS_UNITS = compiled.library(TILES) is not None
 
 
 @pytest.fixture
@@ -18,19 +21,19 @@ def fresh(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
     """Give the kernels an empty cache folder."""
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
     monkeypatch.setattr(compiled.tempfile, "gettempdir", lambda: str(tmp_path / "temporary"))
-    monkeypatch.setattr(torch.cpu, "_is_amx_tile_supported", lambda: True)
+    monkeypatch.setitem(compiled._UNITS, TILES, dataclasses.replace(UNIT, there=lambda: True))
     return tmp_path / "cache" / "sparring" / "kernels"
 
 
 def reason() -> str:
-    found, why = compiled._found.__wrapped__()
+    found, why = compiled._found.__wrapped__(TILES)
     assert found is None
     return str(why)
 
 
 def test_without_matrix_units_torch_computes(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(torch.cpu, "_is_amx_tile_supported", lambda: False)
-    assert reason() == "the processor has no matrix units that they know"
+    monkeypatch.setitem(compiled._UNITS, TILES, dataclasses.replace(UNIT, there=lambda: False))
+    assert reason() == "the processor has no matrix units (AMX)"
 
 
 def test_without_a_compiler_torch_computes(fresh: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -49,23 +52,23 @@ def test_a_compiler_that_fails_is_quoted(fresh: Path, monkeypatch: pytest.Monkey
 
 @pytest.mark.skipif(not HAS_UNITS, reason="needs a processor with matrix units, and a C compiler")
 def test_they_are_compiled_once(fresh: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    first = compiled._kept()
+    first = compiled._kept(UNIT)
     assert first.parent == fresh
     monkeypatch.setattr(compiled, "_compile", lambda *_: pytest.fail("compiled twice"))
-    assert compiled._kept() == first
-    assert compiled.Library(first).allowed()
+    assert compiled._kept(UNIT) == first
+    assert compiled.Library(first, UNIT).allowed()
 
 
 @pytest.mark.skipif(not HAS_UNITS, reason="needs a processor with matrix units, and a C compiler")
 def test_a_cache_that_cannot_be_written_has_a_stand_in(fresh: Path, tmp_path: Path) -> None:
     fresh.parent.mkdir(parents=True)
     fresh.write_text("in the way")
-    assert compiled._kept().is_relative_to(tmp_path / "temporary")
+    assert compiled._kept(UNIT).is_relative_to(tmp_path / "temporary")
 
 
 @pytest.mark.skipif(not HAS_UNITS, reason="needs a processor with matrix units, and a C compiler")
 def test_a_damaged_library_is_not_used(fresh: Path) -> None:
-    path = compiled._kept()
+    path = compiled._kept(UNIT)
     path.unlink()
     path.write_bytes(b"not a library")
     assert "does not load" in reason()

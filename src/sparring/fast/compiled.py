@@ -1,7 +1,8 @@
-"""The kernels in C, for processors with matrix units (AMX): compiled where they run, kept, and compared with torch before use.
+"""The kernels in C: compiled where they run, kept, and compared with torch before use.
 
 There is nothing to install: the first run calls the machine's C compiler, which takes two seconds, and puts the library into
-the user's cache folder. Without matrix units, a compiler or a Linux, `library` is None, `why_not` says why, and torch computes.
+the user's cache folder. Where the processor, the system or a compiler is missing, `library` is None, `why_not` says why, and
+torch computes.
 """
 
 from __future__ import annotations
@@ -16,31 +17,66 @@ import shutil
 import subprocess
 import sys
 import tempfile
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
 
 SOURCES = Path(__file__).parent / "kernels"
-_UNITS = ("avx512f", "avx512bw", "avx512vl", "avx512bf16", "amx-tile", "amx-bf16", "fma")
-_FLAGS = ("-std=gnu11", "-O3", "-fPIC", "-fopenmp", *(f"-m{unit}" for unit in _UNITS))
+_FLAGS = ("-std=gnu11", "-O3", "-fPIC", "-fopenmp")
 _PATIENCE = 120  # seconds for the compiler
 
 _P, _L, _I, _F = ctypes.c_void_p, ctypes.c_long, ctypes.c_int, ctypes.c_float
-#: Arguments of every function that is called from here; see the files in `SOURCES`.
-_SIGNATURES: dict[str, Sequence[Any]] = {
-    "sparring_allow": (),
-    "sparring_gather": (*[_P] * 4, *[_L] * 6, _I, _P, _P, _I),
-    "sparring_weight_gradient": (*[_P] * 3, *[_L] * 7, _P, _P, _I),
-    "sparring_image_convolution": (*[_P] * 5, _I),
-    "sparring_image_gradient": (*[_P] * 5, _I),
-    "sparring_image_weight_gradient": (*[_P] * 4, _I),
-    "sparring_norm": (*[_P] * 8, *[_L] * 2, *[_F] * 3, _I),
-    "sparring_norm_gradient": (*[_P] * 9, *[_L] * 2, _F, _I),
-    "sparring_sums": (*[_P] * 2, *[_L] * 2, _I),
-    "sparring_leak": (_P, _L, _F, _I),
-    "sparring_leak_gradient": (*[_P] * 3, _L, _F, _I),
+#: Arguments of every function, the number of threads last; see the files in `SOURCES`.
+_SIGNATURES: dict[str, tuple[Any, ...]] = {
+    "gather": (*[_P] * 4, *[_L] * 6, _I, _P, _P, _I),
+    "weight_gradient": (*[_P] * 3, *[_L] * 7, _P, _P, _I),
+    "image_convolution": (*[_P] * 5, _I),
+    "image_gradient": (*[_P] * 5, _I),
+    "image_weight_gradient": (*[_P] * 4, _I),
+    "norm": (*[_P] * 8, *[_L] * 2, *[_F] * 3, _I),
+    "norm_gradient": (*[_P] * 9, *[_L] * 2, _F, _I),
+    "sums": (*[_P] * 2, *[_L] * 2, _I),
+    "leak": (_P, _L, _F, _I),
+    "leak_gradient": (*[_P] * 3, _L, _F, _I),
+}
+
+
+def _has_tiles() -> bool:
+    return bool(torch.cpu._is_amx_tile_supported())
+
+
+def _has_vectors() -> bool:
+    return "AVX512" in torch.backends.cpu.get_cpu_capability()
+
+
+@dataclass(frozen=True)
+class _Unit:
+    """A part of a processor, and what is compiled for it.
+
+    Attributes:
+        name: what messages call it.
+        there: whether this processor has it.
+        sources: stems of the files.
+        extensions: of the instruction set.
+        suffix: of the functions' names.
+    """
+
+    name: str
+    there: Callable[[], bool]
+    sources: tuple[str, ...]
+    extensions: tuple[str, ...]
+    suffix: str = ""
+
+
+_VECTORS = ("avx512f", "avx512bw", "avx512vl", "fma")
+_TILES = (*_VECTORS, "avx512bf16", "amx-tile", "amx-bf16")
+#: What computes in a type of numbers.
+_UNITS = {
+    torch.bfloat16: _Unit("matrix units (AMX)", _has_tiles, ("convolution", "images", "norm"), _TILES),
+    torch.float32: _Unit("vectors of 16 (AVX-512)", _has_vectors, ("float32", "images32"), _VECTORS, "32"),
 }
 
 
@@ -49,81 +85,90 @@ class _UnavailableError(Exception):
 
 
 class Library:
-    """The compiled kernels."""
+    """The compiled kernels for one type of numbers."""
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, unit: _Unit) -> None:
         """Load them.
 
         Args:
             path: the shared library.
+            unit: what it was compiled for.
 
         Raises:
             OSError: when it does not fit this process.
         """
-        self._functions: dict[str, Callable[..., int]] = {}
         library = ctypes.CDLL(str(path))
+        self._functions: dict[str, Callable[..., int]] = {}
         for name, arguments in _SIGNATURES.items():
-            function = getattr(library, name)
+            function = getattr(library, f"sparring_{name}{unit.suffix}")
             function.argtypes = arguments
             self._functions[name] = function
+        self._allow = getattr(library, "sparring_allow", lambda: 0)
 
     def call(self, name: str, *arguments: Any) -> None:
         """Call a function, with torch's number of threads behind the arguments.
 
         Args:
-            name: of the function, without ``sparring_``.
+            name: a key of the signatures.
             arguments: tensors, whose memory must lie as the function wants it, structures, numbers and None.
 
         Raises:
             MemoryError: when the function finds none.
         """
         plain = [x.data_ptr() if isinstance(x, torch.Tensor) else x for x in arguments]
-        if self._functions[f"sparring_{name}"](*plain, torch.get_num_threads()):
+        if self._functions[name](*plain, torch.get_num_threads()):
             raise MemoryError(f"no memory for the working space of {name}")
 
     def allowed(self) -> bool:
-        """Ask the system for the tile registers."""
-        return self._functions["sparring_allow"]() == 0
+        """Ask the system for the registers, where they have to be asked for."""
+        return bool(self._allow() == 0)
 
 
-def library() -> Library | None:
-    """Return the kernels, compiled at the first call if need be, or None where they cannot run."""
-    return _found()[0]
+def library(dtype: torch.dtype) -> Library | None:
+    """Return the kernels, compiled at the first call if need be, or None where they cannot run.
+
+    Args:
+        dtype: what they are to compute in.
+    """
+    return _found(dtype)[0]
 
 
-def why_not() -> str:
-    """Return why `library` is None, or nothing."""
-    return _found()[1]
+def why_not(dtype: torch.dtype) -> str:
+    """Return why there is no `library`, or nothing."""
+    return _found(dtype)[1]
 
 
 @functools.cache
-def _found() -> tuple[Library | None, str]:
+def _found(dtype: torch.dtype) -> tuple[Library | None, str]:
     try:
-        return _load(), ""
+        return _load(dtype), ""
     except _UnavailableError as error:
         return None, str(error)
 
 
-def _load() -> Library:
-    if sys.platform != "linux" or platform.machine() != "x86_64" or not torch.cpu._is_amx_tile_supported():
-        raise _UnavailableError("the processor has no matrix units that they know")
+def _load(dtype: torch.dtype) -> Library:
+    unit = _UNITS.get(dtype)
+    if unit is None:
+        raise _UnavailableError(f"there are none for {dtype}")
+    if sys.platform != "linux" or platform.machine() != "x86_64" or not unit.there():
+        raise _UnavailableError(f"the processor has no {unit.name}")
     _share_threads()
-    path = _kept()
+    path = _kept(unit)
     try:
-        found = Library(path)
+        found = Library(path, unit)
     except (OSError, AttributeError) as error:
         raise _UnavailableError(f"{path} does not load: {error}") from None
     if not found.allowed():
-        raise _UnavailableError("the system does not hand out the matrix units' registers")
-    if not _multiplies(found):
+        raise _UnavailableError(f"the system does not hand out the registers of {unit.name}")
+    if not _multiplies(found, dtype):
         raise _UnavailableError("they do not compute here what PyTorch does")
     return found
 
 
-def _multiplies(found: Library) -> bool:
+def _multiplies(found: Library, dtype: torch.dtype) -> bool:
     """Compare one product of matrices with PyTorch's."""
     source = torch.Generator().manual_seed(0)
-    a, b = (torch.randn(32, 32, generator=source).bfloat16() for _ in range(2))
+    a, b = (torch.randn(32, 32, generator=source).to(dtype) for _ in range(2))
     product, begin, pairs = torch.empty_like(a), torch.tensor([0, 1]).int(), torch.zeros(1, 2).int()
     found.call("gather", a, b.float(), None, product, 32, 1, 32, 1, 32, 1, 0, begin, pairs)
     return torch.allclose(product.float(), a.float() @ b.float().T, rtol=0.01, atol=0.01)
@@ -139,12 +184,12 @@ def _share_threads() -> None:
     raise _UnavailableError("this build of PyTorch has no OpenMP")
 
 
-def _kept() -> Path:
+def _kept(unit: _Unit) -> Path:
     """Return the compiled library; another source, flag or compiler makes another."""
     compiler = shlex.split(os.environ.get("CC") or "cc")
     if not compiler or shutil.which(compiler[0]) is None:
         raise _UnavailableError(f"there is no C compiler '{compiler[0] if compiler else ''}'")
-    digest = hashlib.sha256(repr((compiler, _FLAGS)).encode())
+    digest = hashlib.sha256(repr((compiler, _FLAGS, unit.sources, unit.extensions)).encode())
     for source in sorted(SOURCES.iterdir()):
         digest.update(source.read_bytes())
     name = f"{digest.hexdigest()[:32]}.so"
@@ -153,7 +198,7 @@ def _kept() -> Path:
             return folder / name
         try:
             folder.mkdir(parents=True, exist_ok=True)
-            return _compile(compiler, folder / name)
+            return _compile(compiler, unit, folder / name)
         except OSError:
             continue
     raise _UnavailableError("there is no folder to keep them in")
@@ -165,13 +210,14 @@ def _folders() -> tuple[Path, ...]:
     return cache, Path(tempfile.gettempdir()) / f"sparring-kernels-{os.getuid()}"
 
 
-def _compile(compiler: list[str], path: Path) -> Path:
+def _compile(compiler: list[str], unit: _Unit, path: Path) -> Path:
     """Compile beside the path and rename: processes that start together do not disturb each other."""
     with tempfile.TemporaryDirectory(dir=path.parent) as folder:
         objects = []
-        for source in sorted(SOURCES.glob("*.c")):
-            objects.append(str(Path(folder) / f"{source.stem}.o"))
-            _call([*compiler, *_FLAGS, "-c", str(source), "-o", objects[-1]])
+        for source in unit.sources:
+            objects.append(str(Path(folder) / f"{source}.o"))
+            extensions = [f"-m{each}" for each in unit.extensions]
+            _call([*compiler, *_FLAGS, *extensions, "-c", str(SOURCES / f"{source}.c"), "-o", objects[-1]])
         # Not linked with -fopenmp: that would bring the compiler's own pool of threads.
         made = Path(folder) / path.name
         _call([*compiler, "-shared", "-o", str(made), *objects])

@@ -19,7 +19,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from sparring.fast import is_plain, matrix_units
+from sparring.fast import is_plain, native
 from sparring.fast.shapes import (
     Geometry,
     channels_first,
@@ -60,7 +60,7 @@ def conv2d(x: Tensor, weight: Tensor, bias: Tensor | None, stride: int, padding:
     if not _pays(geometry, x):
         return F.conv2d(x, weight, bias, stride, padding)
     x = x.to(_dtype(x))
-    if matrix_units.fits(len(x), geometry, x.dtype):
+    if native.fits(len(x), geometry, x.dtype):
         return _third(x, None, weight, geometry, bias)
     weight = weight.to(x.dtype)
     if geometry.image[0] <= _FEW:
@@ -91,7 +91,7 @@ def conv_transpose2d(
     if not _pays(geometry, x) or min(geometry.margins) < 0:
         return F.conv_transpose2d(x, weight, bias, stride, padding, output_padding)
     x = x.to(_dtype(x))
-    if matrix_units.fits(len(x), geometry, x.dtype):
+    if native.fits(len(x), geometry, x.dtype):
         return _third(None, x, weight, geometry, bias)
     weight = weight.to(x.dtype)
     if geometry.image[0] <= _FEW:
@@ -107,7 +107,7 @@ def _pays(geometry: Geometry, x: Tensor) -> bool:
     work = len(x) * height * width * channels * geometry.kernel**2
     if is_plain() or x.device.type != "cpu" or work < _SMALL:
         return False
-    if matrix_units.fits(len(x), geometry, _dtype(x)):
+    if native.fits(len(x), geometry, _dtype(x)):
         return True
     if geometry.stride == 1:
         return False
@@ -195,8 +195,8 @@ def convolution(images: Tensor, weight: Tensor, bias: Tensor | None, geometry: G
     Returns:
         ``[B, O, h, w]``.
     """
-    if matrix_units.fits(len(images), geometry, images.dtype):
-        return matrix_units.convolution(images, weight, bias, geometry)
+    if native.fits(len(images), geometry, images.dtype):
+        return native.convolution(images, weight, bias, geometry)
     weight = weight.to(images.dtype)
     if not _by_products(geometry, images.dtype):
         return _shifted(F.conv2d(images, weight, None, geometry.stride, geometry.padding), bias)
@@ -216,8 +216,8 @@ def input_gradient(slopes: Tensor, weight: Tensor, bias: Tensor | None, geometry
     Returns:
         ``[B, C, H, W]``.
     """
-    if matrix_units.fits(len(slopes), geometry, slopes.dtype):
-        return matrix_units.input_gradient(slopes, weight, bias, geometry)
+    if native.fits(len(slopes), geometry, slopes.dtype):
+        return native.input_gradient(slopes, weight, bias, geometry)
     weight = weight.to(slopes.dtype)
     if not _by_products(geometry, slopes.dtype):
         images = _unread(slopes, (len(slopes), *geometry.image))
@@ -237,8 +237,8 @@ def weight_gradient(images: Tensor, slopes: Tensor, geometry: Geometry) -> Tenso
     Returns:
         ``[O, C, k, k]``, in float32 where images are bfloat16.
     """
-    if matrix_units.fits(len(images), geometry, images.dtype):
-        return matrix_units.weight_gradient(images, slopes, geometry)
+    if native.fits(len(images), geometry, images.dtype):
+        return native.weight_gradient(images, slopes, geometry)
     dtype = _summed(images)
     if _by_products(geometry, images.dtype):
         # A product reads rows: to turn the slopes here is faster than to let it turn the patches.
@@ -251,12 +251,8 @@ def weight_gradient(images: Tensor, slopes: Tensor, geometry: Geometry) -> Tenso
 
 
 def _bias_gradient(slopes: Tensor, geometry: Geometry) -> Tensor:
-    if (
-        slopes.shape[1] % 16 == 0
-        and matrix_units.fits(len(slopes), geometry, slopes.dtype)
-        and not torch.is_grad_enabled()
-    ):
-        return matrix_units.bias_gradient(_packed(slopes))
+    if slopes.shape[1] % 16 == 0 and native.fits(len(slopes), geometry, slopes.dtype) and not torch.is_grad_enabled():
+        return native.bias_gradient(_packed(slopes))
     return slopes.sum((0, 2, 3), dtype=_summed(slopes))
 
 

@@ -1,4 +1,4 @@
-"""Batch normalization and leaky activations of maps in bfloat16, by the kernels of `sparring.fast.compiled`.
+"""Batch normalization and leaky activations of maps, by the kernels in C of `sparring.fast.compiled`.
 
 torch reads and writes all maps once for every operation; these do for a normalization and the activation after it at once, in
 half the passes. Statistics, parameters and sums are float32 or better.
@@ -31,8 +31,7 @@ def fits_norm(x: Tensor, norm: nn.BatchNorm2d) -> bool:
 
 
 def _suits(x: Tensor, count: int) -> bool:
-    here = x.dtype is torch.bfloat16 and x.device.type == "cpu" and count % _LANES == 0
-    return here and not is_plain() and library() is not None
+    return x.device.type == "cpu" and count % _LANES == 0 and not is_plain() and library(x.dtype) is not None
 
 
 def leaky_batch_norm(x: Tensor, norm: nn.BatchNorm2d, slope: float) -> Tensor:
@@ -67,8 +66,8 @@ def _packed(x: Tensor) -> Tensor:
     return x.contiguous(memory_format=torch.channels_last)
 
 
-def _kernels() -> Library:
-    found = library()
+def _kernels(x: Tensor) -> Library:
+    found = library(x.dtype)
     assert found is not None
     return found
 
@@ -81,7 +80,7 @@ class _Norm(torch.autograd.Function):
         momentum, ctx.eps, ctx.slope = numbers
         y, batch_mean, scale = torch.empty_like(x), torch.empty_like(gamma), torch.empty_like(gamma)
         given = x, gamma, beta, mean, variance, y, batch_mean, scale
-        _kernels().call("norm", *given, x.numel() // x.shape[1], x.shape[1], momentum, ctx.eps, ctx.slope)
+        _kernels(x).call("norm", *given, x.numel() // x.shape[1], x.shape[1], momentum, ctx.eps, ctx.slope)
         ctx.save_for_backward(x, gamma, beta, batch_mean, scale)
         return y
 
@@ -94,7 +93,7 @@ class _Norm(torch.autograd.Function):
             return *torch.autograd.grad(y, wanted, gradients, create_graph=True), *[None] * 5
         dx, dgamma, dbeta = torch.empty_like(x), torch.empty_like(gamma), torch.empty_like(beta)
         given = _packed(gradients[0]), x, gamma, beta, mean, scale, dx, dgamma, dbeta
-        _kernels().call("norm_gradient", *given, x.numel() // x.shape[1], x.shape[1], ctx.slope)
+        _kernels(x).call("norm_gradient", *given, x.numel() // x.shape[1], x.shape[1], ctx.slope)
         return dx, dgamma, dbeta, *[None] * 5
 
 
@@ -103,7 +102,7 @@ class _Leak(torch.autograd.Function):
     def forward(ctx: Any, x: Tensor, slope: float) -> Tensor:
         ctx.slope = slope
         ctx.mark_dirty(x)
-        _kernels().call("leak", x, x.numel(), slope)
+        _kernels(x).call("leak", x, x.numel(), slope)
         ctx.save_for_backward(x)
         return x
 
@@ -111,8 +110,8 @@ class _Leak(torch.autograd.Function):
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, None]:
         (y,), (dy,) = ctx.saved_tensors, gradients
         if torch.is_grad_enabled():
-            return dy * torch.where(y > 0, 1.0, ctx.slope).to(dy.dtype), None
+            return torch.ops.aten.leaky_relu_backward(dy, y, ctx.slope, False), None
         layout = torch.channels_last if y.ndim == 4 else torch.contiguous_format
         dx = torch.empty_like(y)
-        _kernels().call("leak_gradient", dy.contiguous(memory_format=layout), y, dx, y.numel(), ctx.slope)
+        _kernels(y).call("leak_gradient", dy.contiguous(memory_format=layout), y, dx, y.numel(), ctx.slope)
         return dx, None

@@ -8,13 +8,6 @@
 
 #include "tiles.h"
 
-typedef struct {
-    int32_t pixel, partner;
-} Pair;
-
-/* So many bytes of weights stay in a core's second cache beside the images. */
-static const long RESIDENT = 640 << 10;
-
 /* Ask Linux for the tile registers; 0 when this process may use them. */
 int sparring_allow(void) {
     const long request = 0x1023, tile_data = 18; /* ARCH_REQ_XCOMP_PERM, XFEATURE_XTILEDATA */

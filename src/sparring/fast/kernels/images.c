@@ -7,20 +7,8 @@
  *
  * Every function returns 0, or 1 without memory.
  */
+#include "images.h"
 #include "tiles.h"
-
-typedef struct {
-    long batch, channels, height, width, kernel, stride, padding, rows, columns, outputs;
-} Shape;
-
-/* Gradients by the weights are summed in so many shares of the batch, whatever the number of threads. */
-enum { SHARES = 16 };
-
-static long patch_of(const Shape *g) { return g->kernel * g->kernel * g->channels; }
-
-/* The first so many of 16 or 32 lanes. */
-static inline __mmask16 first16(long count) { return count >= 16 ? 0xffff : (__mmask16)((1u << count) - 1); }
-static inline __mmask32 first32(long count) { return count >= 32 ? 0xffffffffu : (1u << count) - 1; }
 
 /* Weights as right sides, blocks [n][k]: depth a patch and columns O. */
 static bf16 *pack_patches(const float *weight, const Shape *g) {

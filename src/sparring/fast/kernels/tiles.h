@@ -7,26 +7,14 @@
 #ifndef SPARRING_TILES_H
 #define SPARRING_TILES_H
 
-#include <immintrin.h>
-#include <omp.h>
-#include <stdint.h>
-#include <stdlib.h>
-#include <string.h>
+#include "common.h"
 
 typedef uint16_t bf16;
 
 enum {
-    SIDE = 32,                  /* rows, columns and depth of a block */
-    HALF = 512,                 /* bf16 numbers in a tile */
-    BLOCK = 1024,               /* bf16 numbers, or float32 sums, in a block */
+    HALF = 512,  /* bf16 numbers in a tile */
+    BLOCK = 1024 /* bf16 numbers, or float32 sums, in a block */
 };
-
-static inline long least(long a, long b) { return a < b ? a : b; }
-static inline long ceil_div(long a, long b) { return (a + b - 1) / b; }
-static inline long round_up(long a, long to) { return ceil_div(a, to) * to; }
-
-/* Memory for count items at the start of a cache line, or NULL. */
-static inline void *lines(long count, long size) { return aligned_alloc(64, round_up(count * size, 64)); }
 
 /* Give all eight tiles 16 rows of 64 bytes; a thread does so before its first product and ends with _tile_release. */
 static inline void begin_tiles(void) {
@@ -95,33 +83,6 @@ static inline __m512i pair_high(__m512i a, __m512i b) {
     const __m512i order = _mm512_set_epi16(63, 31, 62, 30, 61, 29, 60, 28, 59, 27, 58, 26, 57, 25, 56, 24, 55, 23, 54, 22, 53, 21,
                                            52, 20, 51, 19, 50, 18, 49, 17, 48, 16);
     return _mm512_permutex2var_epi16(a, order, b);
-}
-
-/* Transpose 16 rows of 16 words. */
-static inline void transpose(__m512i r[16]) {
-    __m512i t[16];
-    for (int i = 0; i < 16; i += 2) {
-        t[i] = _mm512_unpacklo_epi32(r[i], r[i + 1]);
-        t[i + 1] = _mm512_unpackhi_epi32(r[i], r[i + 1]);
-    }
-    for (int i = 0; i < 16; i += 4) {
-        r[i] = _mm512_unpacklo_epi64(t[i], t[i + 2]);
-        r[i + 1] = _mm512_unpackhi_epi64(t[i], t[i + 2]);
-        r[i + 2] = _mm512_unpacklo_epi64(t[i + 1], t[i + 3]);
-        r[i + 3] = _mm512_unpackhi_epi64(t[i + 1], t[i + 3]);
-    }
-    for (int i = 0; i < 4; i++) {
-        t[i] = _mm512_shuffle_i32x4(r[i], r[i + 4], 0x88);
-        t[i + 4] = _mm512_shuffle_i32x4(r[i], r[i + 4], 0xdd);
-        t[i + 8] = _mm512_shuffle_i32x4(r[i + 8], r[i + 12], 0x88);
-        t[i + 12] = _mm512_shuffle_i32x4(r[i + 8], r[i + 12], 0xdd);
-    }
-    for (int i = 0; i < 4; i++) {
-        r[i] = _mm512_shuffle_i32x4(t[i], t[i + 8], 0x88);
-        r[i + 8] = _mm512_shuffle_i32x4(t[i], t[i + 8], 0xdd);
-        r[i + 4] = _mm512_shuffle_i32x4(t[i + 4], t[i + 12], 0x88);
-        r[i + 12] = _mm512_shuffle_i32x4(t[i + 4], t[i + 12], 0xdd);
-    }
 }
 
 /* Write a row of 32 sums, plus bias where there is one, as bfloat16. */

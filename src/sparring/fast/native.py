@@ -1,7 +1,7 @@
-"""Convolutions in bfloat16 on a processor's matrix units, by the kernels of `sparring.fast.compiled`.
+"""Convolutions by the kernels in C of `sparring.fast.compiled`.
 
-Images, maps and slopes are bfloat16, weights float32 on both ways: what is summed in float32 is not rounded before it gets to the
-optimizer. All tensors have their channels last in memory.
+Images, maps and slopes are bfloat16 or float32, weights float32 on both ways: what is summed in float32 is not rounded before it
+gets to the optimizer. All tensors have their channels last in memory.
 """
 
 from __future__ import annotations
@@ -18,6 +18,8 @@ from sparring.fast.shapes import Geometry
 
 _SIDE = 32  # images, or channels, of a block
 _FEW = 16  # channels of an image, whose patch is then the depth of one product
+_ROW = 7  # pixels that are computed at once in float32
+_NARROW = 8  # in float32 wider maps have too little padding to gain from leaving it out
 _HALF = _SIDE // 2  # with fewer images most of every block would be empty
 _RESIDENT = 640 * 2**10  # bytes of a slice of images that stay in a core's second cache
 
@@ -31,8 +33,11 @@ def fits(images: int, geometry: Geometry, dtype: torch.dtype) -> bool:
         dtype: of images and maps.
     """
     inputs, outputs = geometry.image[0], geometry.channels
-    whole = outputs % _SIDE == 0 and (inputs % _SIDE == 0 or inputs <= _FEW)
-    return dtype is torch.bfloat16 and whole and images >= _HALF and library() is not None
+    if outputs % _SIDE or images < _HALF or not (inputs <= _FEW or inputs % _SIDE == 0):
+        return False
+    if dtype is torch.float32 and not (geometry.maps[1] >= _ROW if inputs <= _FEW else geometry.maps[1] <= _NARROW):
+        return False
+    return library(dtype) is not None
 
 
 def convolution(images: Tensor, weight: Tensor, bias: Tensor | None, geometry: Geometry) -> Tensor:
@@ -47,7 +52,7 @@ def convolution(images: Tensor, weight: Tensor, bias: Tensor | None, geometry: G
     Returns:
         ``[B, O, h, w]``.
     """
-    maps = _empty(len(images), geometry.channels, *geometry.maps)
+    maps = _empty(images.dtype, len(images), geometry.channels, *geometry.maps)
     if geometry.image[0] <= _FEW:
         _call("image_convolution", images, weight, bias, maps, _shape(len(images), geometry))
     else:
@@ -70,7 +75,7 @@ def input_gradient(slopes: Tensor, weight: Tensor, bias: Tensor | None, geometry
         ``[B, C, H, W]``.
     """
     channels, height, width = geometry.image
-    images = _empty(len(slopes), channels, height, width)
+    images = _empty(slopes.dtype, len(slopes), channels, height, width)
     if channels <= _FEW:
         _call("image_gradient", slopes, weight, bias, images, _shape(len(slopes), geometry))
     else:
@@ -93,11 +98,11 @@ def weight_gradient(images: Tensor, slopes: Tensor, geometry: Geometry) -> Tenso
     """
     channels, height, width = geometry.image
     kernel, taps = geometry.kernel, geometry.kernel**2
-    weight = _empty(geometry.channels, channels, kernel, kernel, dtype=torch.float32)
+    weight = _empty(torch.float32, geometry.channels, channels, kernel, kernel)
     if channels <= _FEW:
         _call("image_weight_gradient", images, slopes, weight, _shape(len(images), geometry))
     else:
-        begin, pairs = _sums_of_weights(geometry)
+        begin, pairs = _sums_of_weights(geometry, images.element_size())
         pixels = geometry.maps[0] * geometry.maps[1]
         sizes = height * width, channels, pixels, geometry.channels, taps, len(begin) // taps
         _call("weight_gradient", images, slopes, weight, len(images), *sizes, begin, pairs)
@@ -111,12 +116,13 @@ def bias_gradient(maps: Tensor) -> Tensor:
     return sums
 
 
-def _empty(*shape: int, dtype: torch.dtype = torch.bfloat16) -> Tensor:
+def _empty(dtype: torch.dtype, *shape: int) -> Tensor:
     return torch.empty(shape, dtype=dtype, memory_format=torch.channels_last)
 
 
 def _call(name: str, *arguments: Tensor | int | ctypes.Array[ctypes.c_long] | None) -> None:
-    kernels = library()
+    assert isinstance(arguments[0], Tensor)
+    kernels = library(arguments[0].dtype)
     assert kernels is not None
     kernels.call(name, *arguments)
 
@@ -172,9 +178,9 @@ def _sums_of_images(geometry: Geometry) -> Sums:
 
 
 @functools.cache
-def _sums_of_weights(geometry: Geometry) -> Sums:
+def _sums_of_weights(geometry: Geometry, item: int) -> Sums:
     """A tap, within so many rows of the output that the rows of the images stay in the cache: pixels of both."""
-    found, taps, row = _Meetings.of(geometry), geometry.kernel**2, 2 * _SIDE**2 * geometry.image[2]
+    found, taps, row = _Meetings.of(geometry), geometry.kernel**2, item * _SIDE**2 * geometry.image[2]
     rows = max(1, (_RESIDENT // row - geometry.kernel) // geometry.stride + 1)
     chunks = -(-geometry.maps[0] // rows)
     return _sorted(found.row // rows * taps + found.tap, chunks * taps, found.image, found.map)
