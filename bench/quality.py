@@ -7,6 +7,9 @@ way: 10,000 samples against the 10,000 test images in the features of sparring's
 and coverage, class KL, copies of training images; and the Fréchet distance from the training images, too (``fd_train``). Finished
 runs are kept under ``--out`` and not repeated. Prints one table and writes ``bench/results/quality/<data>.json`` with a grid of
 each recipe's first seed.
+
+``textbook`` and ``case-study`` are one recipe from the same first weights, in PyTorch as tutorials write it and by sparring's
+fast step: lane B of `bench/speed.py` compares their times, this their results.
 """
 
 from __future__ import annotations
@@ -29,16 +32,18 @@ import sparring
 from sparring.data import open_data
 from sparring.evaluation import evaluate
 from sparring.pictures import image_grid, save_png
+from sparring.session import build_trainer, prepare
+from sparring.speed.agreement import copy_weights
+from sparring.speed.textbook import TextbookLoop
 from textbook import train as train_textbook
 
 RESULTS = Path(__file__).parent / "results" / "quality"
 METRICS = ("fd", "prdc", "modes", "memorization")
 SHOWN = ("fd", "fd_train", "precision", "recall", "density", "coverage", "class_kl", "copies")
 SAMPLES = 10_000
-#: Recipe -> preset; the floor and the textbook loop have none. The case study is the textbook's recipe, which averages nothing.
-PRESETS = {"gan": "dcgan32", "modern": "modern", "case-study": "mnist-dcgan", "vae": "vae", "pixelcnn": "pixelcnn"}
-SETTINGS: dict[str, dict[str, Any]] = {"case-study": {"g": {"ema_half_life": 0}}}
-RECIPES = ("floor", "textbook", *PRESETS)
+#: Recipe -> preset; the floor and the textbook loop have none.
+PRESETS = {"gan": "dcgan32", "modern": "modern", "vae": "vae", "pixelcnn": "pixelcnn"}
+RECIPES = ("floor", "textbook", "case-study", *PRESETS)
 
 
 @dataclass(frozen=True)
@@ -90,7 +95,7 @@ def do(plan: Plan) -> None:
         return
     plan.folder.mkdir(parents=True, exist_ok=True)
     began = time.perf_counter()
-    x = {"floor": floor, "textbook": textbook}.get(plan.recipe, trained)(plan)
+    x = {"floor": floor, "textbook": textbook, "case-study": case_study}.get(plan.recipe, trained)(plan)
     seconds = time.perf_counter() - began
     found = evaluate(x, plan.data, metrics=METRICS, n=SAMPLES, data_root=plan.data_root)
     of_training = evaluate(x, plan.data, metrics=("fd",), n=SAMPLES, split="train", data_root=plan.data_root)
@@ -114,7 +119,6 @@ def do(plan: Plan) -> None:
 def trained(plan: Plan) -> Tensor:
     """Train a preset for the plan's number of images, and return samples."""
     settings: dict[str, Any] = {"images": plan.images, "seed": plan.seed, "threads": plan.threads}
-    settings |= SETTINGS.get(plan.recipe, {})
     run = sparring.train(
         plan.data, preset=PRESETS[plan.recipe], data_root=plan.data_root, out=plan.folder / "runs", **settings
     )
@@ -129,6 +133,20 @@ def textbook(plan: Plan) -> Tensor:
     torch.manual_seed(plan.seed)
     with torch.no_grad():
         return torch.cat([G(torch.randn(250, 100)) for _ in range(SAMPLES // 250)])
+
+
+def case_study(plan: Plan) -> Tensor:
+    """Train the textbook's recipe from the textbook's first weights with sparring's step, and return samples."""
+    torch.manual_seed(plan.seed)
+    loop = TextbookLoop("case-study", 128)
+    settings: dict[str, Any] = {"images": plan.images, "seed": plan.seed, "threads": plan.threads}
+    settings |= {"data_root": plan.data_root, "eval_every": 0, "g": {"ema_half_life": 0}}
+    out = plan.folder / "runs"
+    made = prepare(plan.data, preset="mnist-dcgan", config=None, out=out, resume="never", settings=settings)
+    trainer = build_trainer(made, ())
+    copy_weights(loop, trainer)
+    trainer.train()
+    return torch.cat([trainer.generate(plan.seed, first, 250) for first in range(0, SAMPLES, 250)])
 
 
 def floor(plan: Plan) -> Tensor:
