@@ -13,10 +13,10 @@ from sparring.config import BurnInConfig, DiscriminatorConfig, GeneratorConfig, 
 
 
 def dcgan32(data: str) -> TrainConfig:
-    """A small DCGAN with R1 at 32×32 that is done in minutes on two cores.
+    """A small DCGAN with lazy R1 at 32×32 that is done in minutes on two cores.
 
-    ``sparring train digits`` takes about five minutes on two cores and reaches FD 3.6 and class KL 0.01 with seed 0, where
-    real images score 0.4 and 0.005.
+    ``sparring train digits`` takes two minutes on two cores with matrix units and reaches FD 3.4 and class KL 0.01 with seed 0,
+    where real images score 0.4 and 0.005.
     """
     return TrainConfig(
         data=data,
@@ -25,6 +25,7 @@ def dcgan32(data: str) -> TrainConfig:
         network="dcgan",
         loss="non-saturating",
         penalty=("r1:0.05",),
+        penalty_every=4,
         real_label=0.9,
         g=GeneratorConfig(lr=1e-3, width=32, ema_half_life=10_000),
         d=DiscriminatorConfig(lr=1e-3, width=32),
@@ -32,6 +33,32 @@ def dcgan32(data: str) -> TrainConfig:
         images=160_000,
         sample_every=250,
         eval_every=500,
+        checkpoint_every=1000,
+    )
+
+
+def mnist_fast(data: str) -> TrainConfig:
+    """The shortest way to good digits: `dcgan32` at twice its rates, which fall early, in a minute on two cores.
+
+    ``sparring train mnist --preset mnist-fast``
+    """
+    return TrainConfig(
+        data=data,
+        preset="mnist-fast",
+        resolution=32,
+        network="dcgan",
+        loss="non-saturating",
+        penalty=("r1:0.05",),
+        penalty_every=4,
+        real_label=0.9,
+        g=GeneratorConfig(lr=2e-3, width=32, ema_half_life=10_000),
+        d=DiscriminatorConfig(lr=2e-3, width=32),
+        batch_size=64,
+        decay_from=0.3,
+        images=64_000,
+        sample_every=250,
+        eval_every=250,
+        eval_samples=10_000,
         checkpoint_every=1000,
     )
 
@@ -294,6 +321,13 @@ PRESETS: dict[str, Preset] = {
             when="For digits, clothes and other small images, and for a first look at your own.",
             config=dcgan32,
             suits=("digits", "mnist", "fashion-mnist"),
+        ),
+        Preset(
+            name="mnist-fast",
+            summary="Digits in a minute: a short dcgan32 at high rates that fall early.",
+            paper="After Radford et al. 2015, arXiv:1511.06434; Mescheder et al. 2018, arXiv:1801.04406",
+            when="To see a good result soon, on MNIST and what is like it; dcgan32 trains longer and gets further.",
+            config=mnist_fast,
         ),
         Preset(
             name="mnist-dcgan",

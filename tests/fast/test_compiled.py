@@ -67,6 +67,14 @@ def test_a_cache_that_cannot_be_written_has_a_stand_in(fresh: Path, tmp_path: Pa
 
 
 @pytest.mark.skipif(not HAS_UNITS, reason="needs a processor with matrix units, and a C compiler")
+def test_a_folder_that_others_can_write_is_not_trusted(fresh: Path, tmp_path: Path) -> None:
+    fresh.mkdir(parents=True)
+    fresh.chmod(0o777)
+    assert compiled._kept(UNIT).is_relative_to(tmp_path / "temporary")
+    assert not list(fresh.iterdir())
+
+
+@pytest.mark.skipif(not HAS_UNITS, reason="needs a processor with matrix units, and a C compiler")
 def test_a_damaged_library_is_not_used(fresh: Path) -> None:
     path = compiled._kept(UNIT)
     path.unlink()

@@ -194,14 +194,20 @@ def _kept(unit: _Unit) -> Path:
         digest.update(source.read_bytes())
     name = f"{digest.hexdigest()[:32]}.so"
     for folder in _folders():
-        if (folder / name).exists():
-            return folder / name
         try:
-            folder.mkdir(parents=True, exist_ok=True)
-            return _compile(compiler, unit, folder / name)
+            folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+            if not _is_ours(folder):
+                continue
+            return folder / name if (folder / name).exists() else _compile(compiler, unit, folder / name)
         except OSError:
             continue
     raise _UnavailableError("there is no folder to keep them in")
+
+
+def _is_ours(folder: Path) -> bool:
+    """Return whether nobody else can put a library there for us to run."""
+    found = folder.stat()
+    return found.st_uid == os.getuid() and not found.st_mode & 0o022
 
 
 def _folders() -> tuple[Path, ...]:
