@@ -2,13 +2,13 @@
 
     python bench/speed.py --lane A [--network case-study|dcgan-64] [--steps 200]
     python bench/speed.py --lane B [--network case-study|dcgan-64] [--rounds 7] [--steps 5]
-    python bench/speed.py --lane C --preset NAME --data-root DATA --fd 1.9 --class-kl 0.004 [--seeds 5]
+    python bench/speed.py --lane C --preset NAME --data-root DATA --fd 8.43 --class-kl 0.0486 [--seeds 5]
 
 * **A, same maths**: the same networks, weights, images and latents in float32: how far the loss curves are apart.
 * **B, same recipe**: equal updates and images, any precision and layout: the time of a step beside the textbook loop's, A B A B.
   That quality is equal, too, is `bench/quality.py`'s to show: ``--recipes textbook case-study --seeds 5``.
 * **C, time to quality**: any recipe; the clock runs from the start of the process to the first evaluation within both limits,
-  those that the textbook loop reaches after 20 epochs of MNIST.
+  those of the textbook's recipe after 20 epochs of MNIST (``bench/quality.py --recipes case-study --images 1200000 --seeds 1``).
 
 Prints one table and writes ``bench/results/speed/<lane>-<what>.json`` with machine, versions and every number.
 """

@@ -41,6 +41,7 @@ _SIGNATURES: dict[str, tuple[Any, ...]] = {
     "sums": (*[_P] * 2, *[_L] * 2, _I),
     "leak": (_P, _L, _F, _I),
     "leak_gradient": (*[_P] * 3, _L, _F, _I),
+    "cubes": (*[_P] * 3, *[_L] * 3, _I),
 }
 
 
@@ -62,6 +63,7 @@ class _Unit:
         sources: stems of the files.
         extensions: of the instruction set.
         suffix: of the functions' names.
+        lacks: functions that there are not.
     """
 
     name: str
@@ -69,14 +71,15 @@ class _Unit:
     sources: tuple[str, ...]
     extensions: tuple[str, ...]
     suffix: str = ""
+    lacks: tuple[str, ...] = ()
 
 
 _VECTORS = ("avx512f", "avx512bw", "avx512vl", "fma")
 _TILES = (*_VECTORS, "avx512bf16", "amx-tile", "amx-bf16")
 #: What computes in a type of numbers.
 _UNITS = {
-    torch.bfloat16: _Unit("matrix units (AMX)", _has_tiles, ("convolution", "images", "norm"), _TILES),
-    torch.float32: _Unit("vectors of 16 (AVX-512)", _has_vectors, ("float32", "images32"), _VECTORS, "32"),
+    torch.bfloat16: _Unit("matrix units (AMX)", _has_tiles, ("convolution", "images", "norm", "cubes"), _TILES),
+    torch.float32: _Unit("vectors of 16 (AVX-512)", _has_vectors, ("float32", "images32"), _VECTORS, "32", ("cubes",)),
 }
 
 
@@ -100,9 +103,10 @@ class Library:
         library = ctypes.CDLL(str(path))
         self._functions: dict[str, Callable[..., int]] = {}
         for name, arguments in _SIGNATURES.items():
-            function = getattr(library, f"sparring_{name}{unit.suffix}")
-            function.argtypes = arguments
-            self._functions[name] = function
+            if name not in unit.lacks:
+                function = getattr(library, f"sparring_{name}{unit.suffix}")
+                function.argtypes = arguments
+                self._functions[name] = function
         self._allow = getattr(library, "sparring_allow", lambda: 0)
 
     def call(self, name: str, *arguments: Any) -> None:

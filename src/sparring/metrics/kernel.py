@@ -24,6 +24,7 @@ import numpy as np
 import torch
 
 from sparring.errors import UsageError
+from sparring.fast.cubes import can_cube, sum_of_cubes
 from sparring.metrics.arrays import FeatureArray
 from sparring.metrics.estimate import Estimate, from_standard_error
 from sparring.metrics.moments import mean_of, scatter
@@ -243,6 +244,9 @@ def _cubes(a: _Centred, b: _Centred, dtype: torch.dtype, whole: bool) -> torch.T
 def _sum_of_cubes(a: _Centred, b: _Centred, dtype: torch.dtype) -> float:
     """Return the sum of ``g^3`` over all pairs, within one set those of two different samples."""
     scale = _power_below(a, b)
+    if dtype is torch.bfloat16 and a.u.device.type == "cpu" and can_cube(a.u.shape[1]):
+        left, right = ((each.u * scale).to(dtype) for each in (a, b))
+        return sum_of_cubes(left, None if a is b else right) / (scale**2 * a.u.shape[1]) ** 3
     found, within = torch.zeros((), dtype=torch.float64, device=a.u.device), a is b
     for rows, columns, product, held in _products(a, b, dtype, scale):
         if within and rows == columns:
