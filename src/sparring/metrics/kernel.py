@@ -9,7 +9,7 @@ A cube of a sum takes few digits where the sum is split: with a common centre c,
     x·y / F + 1 = t + g,  t = p(x) + q(y),  g = u·v / F,   (t + g)^3 = t^3 + 3 t^2 g + 3 t g^2 + g^3.
 
 Sums over pairs of the first two terms are sums over samples. Those of the third are products of ``[F, F]`` moments, and
-only the last, smallest one needs every pair, where eight bits do.
+only the last, smallest one needs every pair, where eight bits do: they are worth a part in a million of the distance.
 """
 
 from __future__ import annotations
