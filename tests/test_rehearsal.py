@@ -47,6 +47,12 @@ def test_convolutions_are_counted() -> None:
     assert counter.total == 2 * 2 * 5 * 8 * 8 * 3 * 9
 
 
+def test_operations_are_those_of_the_networks_whatever_computes_them(in_tmp: Path) -> None:
+    settings = QUICK | {"batch_size": 16, "g": {"width": 32}, "d": {"width": 32}}
+    found = [rehearse("digits", preset="mnist-dcgan", kernels=kernels, **settings) for kernels in ("fast", "plain")]
+    assert found[0].flops == found[1].flops > 1e7
+
+
 def test_a_dry_run_measures_and_writes_nothing(in_tmp: Path) -> None:
     found = rehearse("ring", network="mlp", g={"width": 16}, d={"width": 16}, **QUICK)
     run = sparring.train(

@@ -16,6 +16,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils.flop_counter import flop_registry
 
 from sparring.config import TrainConfig
+from sparring.fast import plain
 from sparring.session import build_trainer, prepare
 from sparring.trainer import EVALUATION_SEED, Trainer
 
@@ -106,7 +107,7 @@ def _measured(trainer: Trainer, seconds: float) -> Rehearsal:
     config, period = trainer.config, _period(trainer.config)
     for _ in range(max(2, period)):  # the first ones build what later ones reuse
         trainer.play_step()
-    with FlopCounter() as counter:
+    with plain(), FlopCounter() as counter:  # kernels in C are not seen, and changes of shape compute more than is needed
         for _ in range(period):
             trainer.play_step()
     steps, began = 0, time.perf_counter()
