@@ -107,7 +107,10 @@ def _measured(trainer: Trainer, seconds: float) -> Rehearsal:
     config, period = trainer.config, _period(trainer.config)
     for _ in range(max(2, period)):  # the first ones build what later ones reuse
         trainer.play_step()
-    with plain(), FlopCounter() as counter:  # kernels in C are not seen, and changes of shape compute more than is needed
+    with (
+        plain(),
+        FlopCounter() as counter,
+    ):  # kernels in C are not seen, and changes of shape compute more than is needed
         for _ in range(period):
             trainer.play_step()
     steps, began = 0, time.perf_counter()
