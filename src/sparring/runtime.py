@@ -16,6 +16,7 @@ from sparring.errors import UsageError
 from sparring.fast import plain
 from sparring.fast.compiled import library, why_not
 from sparring.fast.memory import keep_freed_memory
+from sparring.networks import NETWORKS
 
 
 @dataclass(frozen=True)
@@ -57,8 +58,9 @@ class Runtime:
         compiled = False
         if device.type == "cpu":
             keep_freed_memory()
+        if device.type == "cpu" and NETWORKS[config.network].fast:
             reason += f", {config.kernels} kernels"
-            if config.kernels == "fast" and config.network != "mlp":
+            if config.kernels == "fast":
                 dtype = torch.bfloat16 if precision == "bf16" else torch.float32
                 compiled = library(dtype) is not None
                 reason += " in C" if compiled else f", not in C ({why_not(dtype)})"

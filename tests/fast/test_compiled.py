@@ -10,10 +10,11 @@ import pytest
 import torch
 
 from sparring.fast import compiled
+from sparring.fast.compiled import library
 
 TILES = torch.bfloat16
 UNIT = compiled._UNITS[TILES]
-HAS_UNITS = compiled.library(TILES) is not None
+HAS_UNITS = library(TILES) is not None
 
 
 @pytest.fixture

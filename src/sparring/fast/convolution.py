@@ -60,11 +60,8 @@ def conv2d(x: Tensor, weight: Tensor, bias: Tensor | None, stride: int, padding:
     if not _pays(geometry, x):
         return F.conv2d(x, weight, bias, stride, padding)
     x = x.to(_dtype(x))
-    if native.fits(len(x), geometry, x.dtype):
-        return _third(x, None, weight, geometry, bias)
-    weight = weight.to(x.dtype)
-    if geometry.image[0] <= _FEW:
-        blocks, cut = image_blocks(x, geometry), weight_blocks(weight, geometry)
+    if geometry.image[0] <= _FEW and not native.fits(len(x), geometry, x.dtype):
+        blocks, cut = image_blocks(x, geometry), weight_blocks(weight.to(x.dtype), geometry)
         return F.conv2d(blocks, cut, bias, 1, geometry.block_padding)
     return _third(x, None, weight, geometry, bias)
 
@@ -91,12 +88,9 @@ def conv_transpose2d(
     if not _pays(geometry, x) or min(geometry.margins) < 0:
         return F.conv_transpose2d(x, weight, bias, stride, padding, output_padding)
     x = x.to(_dtype(x))
-    if native.fits(len(x), geometry, x.dtype):
-        return _third(None, x, weight, geometry, bias)
-    weight = weight.to(x.dtype)
-    if geometry.image[0] <= _FEW:
+    if geometry.image[0] <= _FEW and not native.fits(len(x), geometry, x.dtype):
         biases = None if bias is None else bias.repeat(stride**2)
-        blocks = F.conv_transpose2d(x, weight_blocks(weight, geometry), biases, 1, geometry.block_padding)
+        blocks = F.conv_transpose2d(x, weight_blocks(weight.to(x.dtype), geometry), biases, 1, geometry.block_padding)
         return image_from_blocks(blocks, geometry)
     return _third(None, x, weight, geometry, bias)
 

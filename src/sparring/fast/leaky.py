@@ -27,7 +27,13 @@ def fits(x: Tensor) -> bool:
 def fits_norm(x: Tensor, norm: nn.BatchNorm2d) -> bool:
     """Return whether `leaky_batch_norm` can take ``x [B, C, H, W]`` and a normalization."""
     usual = norm.training and norm.affine and norm.momentum is not None and not norm._forward_hooks
-    return usual and x.ndim == 4 and _suits(x, x.shape[1]) and x.numel() > x.shape[1]
+    return (
+        usual
+        and norm.weight.dtype is torch.float32
+        and x.ndim == 4
+        and _suits(x, x.shape[1])
+        and x.numel() > x.shape[1]
+    )
 
 
 def _suits(x: Tensor, count: int) -> bool:

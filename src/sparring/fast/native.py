@@ -54,11 +54,11 @@ def convolution(images: Tensor, weight: Tensor, bias: Tensor | None, geometry: G
     """
     maps = _empty(images.dtype, len(images), geometry.channels, *geometry.maps)
     if geometry.image[0] <= _FEW:
-        _call("image_convolution", images, weight, bias, maps, _shape(len(images), geometry))
+        _call("image_convolution", images, *_float32(weight, bias), maps, _shape(len(images), geometry))
     else:
         channels, height, width = geometry.image
         sizes = height * width, channels, geometry.maps[0] * geometry.maps[1], geometry.channels, geometry.kernel**2
-        _call("gather", images, weight, bias, maps, len(images), *sizes, 0, *_sums_of_maps(geometry))
+        _call("gather", images, *_float32(weight, bias), maps, len(images), *sizes, 0, *_sums_of_maps(geometry))
     return maps
 
 
@@ -77,11 +77,11 @@ def input_gradient(slopes: Tensor, weight: Tensor, bias: Tensor | None, geometry
     channels, height, width = geometry.image
     images = _empty(slopes.dtype, len(slopes), channels, height, width)
     if channels <= _FEW:
-        _call("image_gradient", slopes, weight, bias, images, _shape(len(slopes), geometry))
+        _call("image_gradient", slopes, *_float32(weight, bias), images, _shape(len(slopes), geometry))
     else:
         pixels = geometry.maps[0] * geometry.maps[1]
         sizes = pixels, geometry.channels, height * width, channels, geometry.kernel**2
-        _call("gather", slopes, weight, bias, images, len(slopes), *sizes, 1, *_sums_of_images(geometry))
+        _call("gather", slopes, *_float32(weight, bias), images, len(slopes), *sizes, 1, *_sums_of_images(geometry))
     return images
 
 
@@ -114,6 +114,11 @@ def bias_gradient(maps: Tensor) -> Tensor:
     sums = torch.empty(maps.shape[1])
     _call("sums", maps, sums, maps.numel() // maps.shape[1], maps.shape[1])
     return sums
+
+
+def _float32(weight: Tensor, bias: Tensor | None) -> tuple[Tensor, Tensor | None]:
+    """Return what the kernels read, whatever type a network was moved to."""
+    return weight.float(), None if bias is None else bias.float()
 
 
 def _empty(dtype: torch.dtype, *shape: int) -> Tensor:
