@@ -15,6 +15,7 @@ from sparring.config import TrainConfig
 from sparring.errors import UsageError
 from sparring.fast import plain
 from sparring.fast.compiled import library, why_not
+from sparring.fast.dense import in_parts
 from sparring.fast.memory import keep_freed_memory
 from sparring.networks import NETWORKS
 
@@ -50,15 +51,15 @@ class Runtime:
             UsageError: the device is not there, or it cannot compute in the precision asked for.
         """
         device = pick_device(config.device)
-        precision, why = _pick_precision(config.precision, device, config.network)
+        precision, why = _pick_precision(config, device)
         threads = config.threads or cores()
         torch.set_num_threads(threads)
         torch.set_flush_denormal(True)
         reason = f"{device}, {precision} ({why}), {threads} threads"
-        compiled = False
+        compiled, fast = False, NETWORKS[config.network].fast
         if device.type == "cpu":
             keep_freed_memory()
-        if device.type == "cpu" and NETWORKS[config.network].fast:
+        if device.type == "cpu" and (fast == "convolutions" or (fast == "dense" and precision == "bf16")):
             reason += f", {config.kernels} kernels"
             if config.kernels == "fast":
                 dtype = torch.bfloat16 if precision == "bf16" else torch.float32
@@ -71,12 +72,12 @@ class Runtime:
         """Run the networks inside in the chosen precision.
 
         Args:
-            exact: whether to stay in float32 all the same, as gradient penalties need.
+            exact: whether to keep float32's digits, or most of them, all the same, as gradient penalties need.
         """
         with contextlib.ExitStack() as stack:
             stack.enter_context(plain(self.kernels == "plain"))
-            if not exact and self.precision == "bf16":
-                stack.enter_context(torch.autocast(self.device.type, torch.bfloat16))
+            if self.precision == "bf16":
+                stack.enter_context(in_parts() if exact else torch.autocast(self.device.type, torch.bfloat16))
             yield
 
     def fingerprint(self) -> dict[str, object]:
@@ -126,16 +127,24 @@ def pick_device(name: str) -> torch.device:
     return device
 
 
-def _pick_precision(wanted: str, device: torch.device, network: str) -> tuple[str, str]:
+def _pick_precision(config: TrainConfig, device: torch.device) -> tuple[str, str]:
     """Return the precision and why; bfloat16 without matrix units is slower than float32, often by far."""
+    wanted = config.precision
     if device.type == "cuda":
         has_units = torch.cuda.is_bf16_supported(including_emulation=False)
     else:
         has_units = device.type == "cpu" and torch.cpu._is_amx_tile_supported()
     if wanted == "auto":
-        if network == "mlp":
+        if config.network == "mlp":
             return "fp32", "small dense layers gain nothing from bf16"
+        if NETWORKS[config.network].fast == "dense" and not _multiplies_floats(config, device):
+            return "fp32", "points in bf16 are too coarse"
         return ("bf16", "the processor has bf16 matrix units") if has_units else ("fp32", "no bf16 matrix units")
     if wanted == "bf16" and not has_units:
         raise UsageError("--precision bf16: this device has no bf16 matrix units; use --precision fp32.")
     return wanted, "as asked"
+
+
+def _multiplies_floats(config: TrainConfig, device: torch.device) -> bool:
+    """Return whether products in bfloat16 leave what is between layers in float32, as `sparring.fast.dense` does."""
+    return device.type == "cpu" and config.kernels == "fast" and library(torch.bfloat16) is not None

@@ -1,9 +1,9 @@
 """Faster ways to the same numbers on a processor; each has a slow twin, which ``plain()`` brings back.
 
 `convolution` computes strided convolutions and their gradients where torch's own kernels leave the processor idle, `leaky` what
-stands between them. On matrix units, or wide vectors, both call kernels in C: `compiled` makes and loads them, and `native` lays
-out what they sum. The layers of `sparring.networks.layers` use all of it; for the rest (Adam, dense layers) torch is as fast as
-separate operations can be.
+stands between them, `dense` maxout and ReLU layers. On matrix units, or wide vectors, they call kernels in C: `compiled`
+makes and loads them, and `native` lays out what convolutions sum. The layers of `sparring.networks.layers` use all of it; for the
+rest (Adam) torch is as fast as separate operations can be.
 """
 
 from __future__ import annotations

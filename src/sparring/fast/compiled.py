@@ -42,6 +42,9 @@ _SIGNATURES: dict[str, tuple[Any, ...]] = {
     "leak": (_P, _L, _F, _I),
     "leak_gradient": (*[_P] * 3, _L, _F, _I),
     "cubes": (*[_P] * 3, *[_L] * 3, _I),
+    "dense": (*[_P] * 5, *[_L] * 4, _I, _L, _I),
+    "dense_input": (*[_P] * 4, *[_L] * 5, _I),
+    "dense_weight": (*[_P] * 5, *[_L] * 5, _I),
 }
 
 
@@ -76,10 +79,13 @@ class _Unit:
 
 _VECTORS = ("avx512f", "avx512bw", "avx512vl", "fma")
 _TILES = (*_VECTORS, "avx512bf16", "amx-tile", "amx-bf16")
+_TILES_ONLY = ("cubes", "dense", "dense_input", "dense_weight")
 #: What computes in a type of numbers.
 _UNITS = {
-    torch.bfloat16: _Unit("matrix units (AMX)", _has_tiles, ("convolution", "images", "norm", "cubes"), _TILES),
-    torch.float32: _Unit("vectors of 16 (AVX-512)", _has_vectors, ("float32", "images32"), _VECTORS, "32", ("cubes",)),
+    torch.bfloat16: _Unit(
+        "matrix units (AMX)", _has_tiles, ("convolution", "images", "norm", "cubes", "dense"), _TILES
+    ),
+    torch.float32: _Unit("vectors of 16 (AVX-512)", _has_vectors, ("float32", "images32"), _VECTORS, "32", _TILES_ONLY),
 }
 
 

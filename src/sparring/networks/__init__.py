@@ -120,7 +120,7 @@ class Network(Method):
         latent_dim: shape of a sample -> the length of z; None where any length will do.
         unfit: shape of a sample -> None, or why the network cannot make it and what to do.
         build: ``(spec, randomness) -> (G, D)``, or ``(G,)`` where there is no D.
-        fast: whether its layers are those that `sparring.fast` computes on a processor.
+        fast: what `sparring.fast` computes of it on a processor: ``"convolutions"``, ``"dense"`` layers, or nothing.
     """
 
     plays: Literal["adversarial", "likelihood"] = "adversarial"
@@ -133,7 +133,7 @@ class Network(Method):
     latent_dim: Callable[[tuple[int, ...]], int] | None = None
     unfit: Callable[[tuple[int, ...]], str | None]
     build: Callable[[NetworkSpec, torch.Generator], Players]
-    fast: bool = False
+    fast: Literal["convolutions", "dense", ""] = ""
 
     @property
     def players(self) -> tuple[str, ...]:
@@ -160,6 +160,7 @@ NETWORKS: dict[str, Network] = {
         ),
         Network(
             name="maxout",
+            fast="dense",
             summary="Fully connected: four hidden layers in G, three of maxout units in D.",
             paper="Goodfellow et al. 2013, Maxout Networks, arXiv:1302.4389; as in Srivastava et al. 2017, arXiv:1705.07761, "
             "and Lin et al. 2018, arXiv:1712.04086",
@@ -175,7 +176,7 @@ NETWORKS: dict[str, Network] = {
         ),
         Network(
             name="case-study",
-            fast=True,
+            fast="convolutions",
             summary="The lectures' MNIST case study, layer for layer (width 64).",
             paper="The lectures' case study; after Radford et al. 2015, arXiv:1511.06434",
             formula="z → 7×7×2w → 14×14×w → 28×28×C;  28×28×C → 14×14×w → 7×7×2w → logit  (5×5 kernels)",
@@ -190,7 +191,7 @@ NETWORKS: dict[str, Network] = {
         ),
         Network(
             name="dcgan",
-            fast=True,
+            fast="convolutions",
             summary="Strided and transposed 4×4 convolutions at any side of 4…7 times a power of two.",
             paper="Radford et al. 2015, Unsupervised Representation Learning with DCGANs, arXiv:1511.06434",
             formula="z → 4×4×8w → 8×8×4w → 16×16×2w → 32×32×w → 64×64×C, and its mirror  (at 64×64)",
@@ -205,7 +206,7 @@ NETWORKS: dict[str, Network] = {
         ),
         Network(
             name="vae",
-            fast=True,
+            fast="convolutions",
             summary="A variational autoencoder on DCGAN's convolutions: G alone, with an encoder, and no D.",
             paper="Kingma and Welling 2013, Auto-Encoding Variational Bayes, arXiv:1312.6114; "
             "the learnt scale as in Rybkin et al. 2020, arXiv:2006.13202",

@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from sparring.fast import convolution, leaky
+from sparring.fast import convolution, dense, leaky
 from sparring.networks.minibatch import MinibatchDiscrimination, MinibatchStddev
 from sparring.networks.spec import PlayerSpec
 from sparring.networks.virtual import VirtualBatchNorm
@@ -15,7 +15,7 @@ HE_GAIN = nn.init.calculate_gain("leaky_relu", 0.2)
 
 
 class Layers(nn.Sequential):
-    """One layer after the other; a batch normalization and the activation after it are computed at once where that is faster."""
+    """One layer after the other; a layer and the activation after it are computed at once where that is faster."""
 
     def forward(self, x: Tensor) -> Tensor:
         """Return what the last layer returns."""
@@ -28,9 +28,49 @@ class Layers(nn.Sequential):
             elif next_slope is not None and isinstance(layer, nn.BatchNorm2d) and leaky.fits_norm(x, layer):
                 x = leaky.leaky_batch_norm(x, layer, next_slope)
                 layers.pop(0)
+            elif isinstance(layer, nn.Linear):
+                x = dense_layer(layer, x, _activation(layers))
             else:
                 x = layer(x)
         return x
+
+
+class Maxout(nn.Module):
+    """The largest of each unit's pieces: ``[B, pieces * units]`` to ``[B, units]``."""
+
+    def __init__(self, pieces: int) -> None:
+        super().__init__()
+        self.pieces = pieces
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Return the maxima; the gradient goes to the largest piece of each unit (to each of them, should some be equal)."""
+        return dense.largest(x.reshape(len(x), self.pieces, -1))
+
+    def extra_repr(self) -> str:
+        """Return the number of pieces, for ``print(network)``."""
+        return f"pieces={self.pieces}"
+
+
+def dense_layer(layer: nn.Linear, x: Tensor, activation: nn.ReLU | Maxout | None = None) -> Tensor:
+    """Return what a layer, and the activation if there is one, make of ``x [B, K]``."""
+    if layer._forward_hooks or not dense.fits(x, layer.weight):
+        y: Tensor = layer(x)
+        return y if activation is None else activation(y)
+    if activation is None:
+        return dense.linear(x, layer.weight, layer.bias)
+    if isinstance(activation, Maxout):
+        return dense.maxout(x, layer.weight, layer.bias, activation.pieces)
+    return dense.relu(x, layer.weight, layer.bias)
+
+
+def _activation(layers: list[nn.Module]) -> nn.ReLU | Maxout | None:
+    """Take the activation that comes next, if nothing but an identity stands before it and nobody watches."""
+    place = 1 if layers and isinstance(layers[0], nn.Identity) else 0
+    found = layers[place] if place < len(layers) else None
+    if not isinstance(found, nn.ReLU | Maxout) or found._forward_hooks:
+        return None
+    del layers[: place + 1]
+    return found
 
 
 def _slope(layer: nn.Module) -> float | None:
@@ -129,8 +169,7 @@ class Logit(nn.Module):
         """Return the logits, ``[B]``, larger for more real."""
         if len(self.of_batch):
             features = torch.cat((features, *(view(features) for view in self.of_batch)), 1)
-        logits: Tensor = self.dense(features)
-        return logits.squeeze(1)
+        return dense_layer(self.dense, features).squeeze(1)
 
 
 class FeatureCritic(nn.Module):

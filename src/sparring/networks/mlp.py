@@ -9,7 +9,7 @@ from typing import cast
 import torch
 from torch import Tensor, nn
 
-from sparring.networks.layers import HE_GAIN, FeatureCritic, Logit, Reshape, draw_weights, normalization
+from sparring.networks.layers import HE_GAIN, FeatureCritic, Layers, Logit, Reshape, draw_weights, normalization
 from sparring.networks.spec import NetworkSpec, PlayerSpec
 
 _HIDDEN_LAYERS = 3
@@ -32,7 +32,7 @@ class Generator(nn.Module):
     def __init__(self, spec: NetworkSpec, randomness: torch.Generator) -> None:
         super().__init__()
         is_image = len(spec.shape) == 3
-        self.layers = nn.Sequential(
+        self.layers = Layers(
             *_hidden(spec.latent_dim, spec.g, nn.ReLU(), self.hidden_layers),
             nn.Linear(spec.g.width, math.prod(spec.shape)),
             nn.Tanh() if is_image else nn.Identity(),
@@ -50,6 +50,6 @@ class Discriminator(FeatureCritic):
 
     def __init__(self, spec: NetworkSpec, randomness: torch.Generator) -> None:
         super().__init__()
-        self.features = nn.Sequential(nn.Flatten(), *_hidden(math.prod(spec.judged_shape), spec.d, nn.LeakyReLU(0.2)))
+        self.features = Layers(nn.Flatten(), *_hidden(math.prod(spec.judged_shape), spec.d, nn.LeakyReLU(0.2)))
         self.logit = Logit(spec.d.width, spec.d)
         draw_weights(self, randomness, spec.d, std=None)

@@ -1,0 +1,51 @@
+"""What a run picks to compute with, and that its networks then do."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+
+from sparring import runtime
+from sparring.config import TrainConfig
+from sparring.fast.compiled import library
+from sparring.networks import build_players
+from sparring.presets import PRESETS
+from sparring.randomness import randomness
+from sparring.runtime import Runtime
+from sparring.settings import resolve
+
+needs_units = pytest.mark.skipif(library(torch.bfloat16) is None, reason="needs matrix units, and a C compiler")
+
+
+def points(**settings: str) -> TrainConfig:
+    return resolve(PRESETS["points"].config("ring"), {"device": "cpu", "threads": 1} | settings)
+
+
+@needs_units
+def test_points_are_computed_in_bfloat16_by_kernels_that_keep_float32_between_layers() -> None:
+    config = points()
+    picked = Runtime.pick(config)
+    assert picked.precision == "bf16"
+    assert picked.compiled
+    assert "fast kernels in C" in picked.reason
+    _, critic = build_players("maxout", config.network_spec((2,)), randomness(0, "weights"))
+    x = torch.randn(64, 2, generator=torch.Generator().manual_seed(0))
+    true = critic(x)
+    with picked.arithmetic(exact=False):
+        rounded = critic(x)
+    with picked.arithmetic(exact=True):
+        exact = critic(x)
+    assert rounded.dtype is exact.dtype is torch.float32
+    small, large = ((each - true).norm() / true.norm() for each in (exact, rounded))
+    assert 1e-7 < small < 1e-4 < large < 0.02
+
+
+@pytest.mark.parametrize("missing", ["kernels", "library"])
+def test_points_stay_in_float32_where_bfloat16_would_round_them(missing: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(runtime.torch.cpu, "_is_amx_tile_supported", lambda: True)
+    if missing == "library":
+        monkeypatch.setattr(runtime, "library", lambda dtype: None)
+    picked = Runtime.pick(points(kernels="plain") if missing == "kernels" else points())
+    assert (picked.precision, picked.compiled) == ("fp32", False)
+    assert "points in bf16 are too coarse" in picked.reason
+    assert "kernels" not in picked.reason
