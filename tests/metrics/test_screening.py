@@ -1,9 +1,12 @@
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 import numpy as np
 import pytest
 import torch
 
+from sparring.fast import plain
 from sparring.metrics import screening
 from sparring.metrics.samples import feature_tensor
 from sparring.metrics.screening import Screen, squared_distances
@@ -23,12 +26,13 @@ SETS = {
 }
 
 
-@pytest.fixture(params=[torch.bfloat16, torch.float32], ids=["bf16", "fp32"])
-def product(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> torch.dtype:
-    """The dtype of the matrix product, whatever this processor has units for."""
-    monkeypatch.setattr(screening, "product_dtype", lambda device: request.param)
-    dtype: torch.dtype = request.param
-    return dtype
+@pytest.fixture(params=["bf16", "bf16 by torch", "fp32"])
+def product(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Iterator[torch.dtype]:
+    """The dtype of the matrix product, whatever this processor has units for, by our kernels or torch's."""
+    dtype = torch.float32 if request.param == "fp32" else torch.bfloat16
+    monkeypatch.setattr(screening, "product_dtype", lambda device: dtype)
+    with plain(request.param == "bf16 by torch"):
+        yield dtype
 
 
 def _all_pairs(x: torch.Tensor, y: torch.Tensor) -> torch.Tensor:

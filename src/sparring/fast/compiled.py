@@ -28,7 +28,7 @@ SOURCES = Path(__file__).parent / "kernels"
 _FLAGS = ("-std=gnu11", "-O3", "-fPIC", "-fopenmp")
 _PATIENCE = 120  # seconds for the compiler
 
-_P, _L, _I, _F = ctypes.c_void_p, ctypes.c_long, ctypes.c_int, ctypes.c_float
+_P, _L, _I, _F, _D = ctypes.c_void_p, ctypes.c_long, ctypes.c_int, ctypes.c_float, ctypes.c_double
 #: Arguments of every function, the number of threads last; see the files in `SOURCES`.
 _SIGNATURES: dict[str, tuple[Any, ...]] = {
     "gather": (*[_P] * 4, *[_L] * 6, _I, _P, _P, _I),
@@ -42,6 +42,10 @@ _SIGNATURES: dict[str, tuple[Any, ...]] = {
     "leak": (_P, _L, _F, _I),
     "leak_gradient": (*[_P] * 3, _L, _F, _I),
     "cubes": (*[_P] * 3, *[_L] * 3, _I),
+    "pack": (*[_P] * 2, *[_L] * 2, _I, _I),
+    "screen": (*[_P] * 4, *[_L] * 3, _I, _I),
+    "columns": (*[_P] * 4, *[_L] * 2, _I),
+    "scatter": (*[_P] * 8, *[_L] * 2, _D, _I),
     "dense": (*[_P] * 5, *[_L] * 4, _I, _L, _I),
     "dense_input": (*[_P] * 4, *[_L] * 5, _I),
     "dense_weight": (*[_P] * 5, *[_L] * 5, _I),
@@ -78,12 +82,12 @@ class _Unit:
 
 
 _VECTORS = ("avx512f", "avx512bw", "avx512vl", "fma")
-_TILES = (*_VECTORS, "avx512bf16", "amx-tile", "amx-bf16")
-_TILES_ONLY = ("cubes", "dense", "dense_input", "dense_weight")
+_TILES = (*_VECTORS, "avx512dq", "avx512bf16", "amx-tile", "amx-bf16", "amx-int8")
+_TILES_ONLY = ("cubes", "pack", "screen", "columns", "scatter", "dense", "dense_input", "dense_weight")
 #: What computes in a type of numbers.
 _UNITS = {
     torch.bfloat16: _Unit(
-        "matrix units (AMX)", _has_tiles, ("convolution", "images", "norm", "cubes", "dense"), _TILES
+        "matrix units (AMX)", _has_tiles, ("convolution", "images", "norm", "pairs", "scatter", "dense"), _TILES
     ),
     torch.float32: _Unit("vectors of 16 (AVX-512)", _has_vectors, ("float32", "images32"), _VECTORS, "32", _TILES_ONLY),
 }

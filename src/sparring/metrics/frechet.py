@@ -18,7 +18,7 @@ from sparring.metrics.arrays import FeatureArray
 from sparring.metrics.estimate import Z95, Estimate, from_standard_error
 from sparring.metrics.moments import Moments as Moments
 from sparring.metrics.moments import contrasts, mean_of
-from sparring.metrics.samples import check_finite, feature_tensor, of_one_kind
+from sparring.metrics.samples import check_finite, feature_tensor, of_one_kind, spans
 
 JACKKNIFE = "infinitesimal jackknife"
 
@@ -29,6 +29,10 @@ ROWS = 2048
 """Generated samples by whose influence the standard error is judged, which is right to 2 % then."""
 
 
+_BLOCK = 512
+"""Columns of a triangular matrix that are multiplied at a time."""
+
+
 @dataclass(frozen=True, eq=False)
 class Reference:
     """What a set of features is to the Fréchet distance; made once, it measures any number of generated sets.
@@ -37,11 +41,13 @@ class Reference:
         mean: float64 ``[F]``.
         root: float64 ``[F, r]``; times its transpose it is the covariance.
         variance: trace of the covariance.
+        triangular: whether the root is zero above its diagonal.
     """
 
     mean: torch.Tensor
     root: torch.Tensor
     variance: float
+    triangular: bool = False
 
     @classmethod
     def of(cls, features: FeatureArray) -> Reference:
@@ -63,9 +69,8 @@ class Reference:
         """Return the reference of a mean ``[F]`` and a covariance ``[F, F]``, which may be singular; float64 both."""
         root, failed = torch.linalg.cholesky_ex(covariance)
         pivots = root.diagonal().square()
-        if failed or pivots.min() < pivots.max() * len(covariance) * 1e-13:
-            root = _root(covariance)
-        return cls(mean, root, float(covariance.trace()))
+        triangular = not failed and bool(pivots.min() >= pivots.max() * len(covariance) * 1e-13)
+        return cls(mean, root if triangular else _root(covariance), float(covariance.trace()), triangular)
 
     def distance(self, features: FeatureArray, *, interval: bool = True) -> Estimate:
         """Return the squared Fréchet distance of generated features from this reference; see `frechet_distance`.
@@ -102,7 +107,7 @@ class Reference:
         return _Overlap(
             mean,
             float(covariance.trace()),
-            self.root.T @ covariance @ self.root,
+            _between(self.root, covariance) if self.triangular else self.root.T @ covariance @ self.root,
             self.root,
             lambda: self.root.T @ _root(covariance),
         )
@@ -147,7 +152,8 @@ class _Overlap:
     Attributes:
         mean: of the samples ``[F]``.
         variance: trace of their covariance S.
-        product: ``A^T S A``, or with ``S = B B^T`` the smaller ``B^T A A^T B``, which has the same eigenvalues but zeros.
+        product: ``A^T S A``, of which the lower half is read, or with ``S = B B^T`` the smaller ``B^T A A^T B``, which has the
+            same eigenvalues but zeros.
         axes: what brings the product's eigenvectors to ``[F, r]``: A, or ``A A^T B`` for the latter.
         cross: makes ``A^T B`` or its transpose, whose singular values are the roots of the eigenvalues.
         scaled: whether the product is the latter one.
@@ -252,6 +258,16 @@ def frechet_from_moments(
     for each in (m_a, s_a, m_b, s_b):
         check_finite(each)
     return Reference.from_covariance(m_b, s_b).distance_of_gaussian(m_a, s_a)
+
+
+def _between(root: torch.Tensor, covariance: torch.Tensor) -> torch.Tensor:
+    """Return the lower half of ``L^T S L``, L triangular, by blocks: without most products with zeros, or of the other half."""
+    half, found = torch.empty_like(covariance), torch.zeros_like(covariance)
+    for block in spans(len(root), _BLOCK):
+        torch.mm(covariance[:, block.start :], root[block.start :, block], out=half[:, block])
+    for block in spans(len(root), _BLOCK):
+        torch.mm(root[block.start :, block].T, half[block.start :, : block.stop], out=found[block, : block.stop])
+    return found
 
 
 def _root(covariance: torch.Tensor) -> torch.Tensor:

@@ -24,7 +24,7 @@ import numpy as np
 import torch
 
 from sparring.errors import UsageError
-from sparring.fast.cubes import can_cube, sum_of_cubes
+from sparring.fast.pairs import can_cube, sum_of_cubes
 from sparring.metrics.arrays import FeatureArray
 from sparring.metrics.estimate import Estimate, from_standard_error
 from sparring.metrics.moments import mean_of, scatter

@@ -7,6 +7,8 @@ import numpy.typing as npt
 import torch
 
 from sparring.errors import UsageError
+from sparring.fast.scatter import can_scatter, columns
+from sparring.fast.scatter import scatter as scatter_by_kernels
 from sparring.metrics.arrays import FeatureArray
 from sparring.metrics.samples import feature_tensor, spans
 from sparring.metrics.screening import product_dtype
@@ -104,13 +106,17 @@ class Moments:
             return
         self.centre, self._scatter = self.centre.to(mean.device), self._scatter.to(mean.device)
         step = mean - self.centre
-        self._scatter = self._scatter + scatter + torch.outer(step, step) * (self.count * count / total)
+        if self.count:
+            scatter = self._scatter + scatter + torch.outer(step, step) * (self.count * count / total)
+        self._scatter = scatter
         self.centre = self.centre + step * (count / total)
         self.count = total
 
 
 def mean_of(features: torch.Tensor) -> torch.Tensor:
     """Return the mean of features ``[N, F]``, float64 ``[F]``."""
+    if can_scatter(features):
+        return columns(features)[0] / len(features)
     parts = [features[rows].sum(0, dtype=torch.float64) for rows in spans(len(features), _SLAB)]
     return torch.stack(parts).sum(0) / len(features)
 
@@ -128,7 +134,8 @@ def scatter(features: torch.Tensor, centre: torch.Tensor, weights: torch.Tensor 
     """
     dtype = torch.float64
     if features.dtype == torch.float32 and features.device.type == "cpu" and features.shape[1] >= _WIDE:
-        largest = torch.maximum(features.amax(0) - centre, centre - features.amin(0))
+        low, high = columns(features)[1:] if can_scatter(features) else features.aminmax(dim=0)
+        largest = torch.maximum(high - centre, centre - low)
         if 1e-15 < float(largest.max()) < 1e15:  # float32 holds the squares
             found = _of_integers(features, centre, weights, largest) if product_dtype("cpu") == torch.bfloat16 else None
             if found is not None:
@@ -151,13 +158,18 @@ def _of_integers(
     The differences are from a middle near c that is a whole number of steps: a feature that is often 0 is then rounded by
     nothing, where else it would always be rounded the same way.
     """
-    size, dim = min(_SUMMED, len(features)), len(centre)
     steps = (_LEVELS / largest.clamp(min=1e-30)).float()
     middle = (centre.float() * steps).round() / steps
     scale, roots = 1.0, None
     if weights is not None:
         roots = weights.sqrt().float()[:, None]
         scale = float(roots.max())
+    count = float(len(features) if weights is None else weights.sum())
+    farthest = (largest * scale).square() * len(features)
+    if can_scatter(features):
+        total, trace = scatter_by_kernels(features, roots, middle, steps / scale, centre, count)
+        return None if _has_outliers(farthest, trace) else total
+    size, dim = min(_SUMMED, len(features)), len(centre)
     high, low = torch.empty(2, size, dim, dtype=torch.int8)
     products = torch.empty(3, dim, dim, dtype=torch.int32)
     held, digit = torch.empty(2, _SLAB, dim)
@@ -181,16 +193,19 @@ def _of_integers(
             torch._int_mm(pair[0].T, pair[1], out=product)
         hh, hm, mm = products
         total += hh.double() * _BASE**2 + (hm + hm.T).double() * _BASE + mm
-    farthest = (largest * scale).square() * len(features)
-    if (farthest > _FAR**2 * trace).logical_and(trace > 0).any():
+    if _has_outliers(farthest, trace):
         return None
     unit = scale / steps.double()
     total *= torch.outer(unit, unit)
     total.diagonal().copy_(trace)
     away = middle.double() - centre  # x - c = (x - middle) + away
-    count = len(features) if weights is None else float(weights.sum())
     cross = torch.outer(summed, away)
     return total + cross + cross.T + count * torch.outer(away, away)
+
+
+def _has_outliers(farthest: torch.Tensor, trace: torch.Tensor) -> bool:
+    """Return whether a feature's steps are too large for its spread."""
+    return bool((farthest > _FAR**2 * trace).logical_and(trace > 0).any())
 
 
 def _of_floats(

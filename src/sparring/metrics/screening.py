@@ -19,13 +19,11 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
+from sparring.fast.pairs import GROUP, can_screen, packed, screen
 from sparring.metrics.samples import spans
 
 TILE = 8192
 """Rows and columns of distances that are held at a time."""
-
-GROUP = 16
-"""Rows of a tile that are first looked at together, by their smallest value."""
 
 AGREED = 1e-9
 """Relative error that float64 sums of squared differences stay under, at up to a million features."""
@@ -74,8 +72,9 @@ class Rounded:
         span: the rows of the set.
         rows: int64 ``[n]``, the same rows from the innermost to the outermost point, the order of all that follows:
             neighbours in it have limits alike.
-        left: ``[n, F + 6]``, the factors for a product with a ``right``, which gives squared distances.
-        right: ``[n, F + 6]``.
+        left: ``[n, F + 6]``, the factors for a product with a ``right``, which gives squared distances; in blocks where
+            they are `packed`.
+        right: ``[n, F + 6]``, likewise.
         lost: float64 ``[n]``, at least the distance between each point and its rounded one.
         noise: float64 ``[n]``: the product is off by at most the sum of its two points' noises.
     """
@@ -113,8 +112,15 @@ def _rounded(span: slice, moved: torch.Tensor, dtype: torch.dtype) -> Rounded:
     left, right = torch.cat([-2 * kept, pieces, ones], 1).to(dtype), torch.cat([kept, ones, pieces], 1).to(dtype)
     # Each of the F + 6 additions is off by at most a unit of the sum of the terms' sizes, <= 2 |x'|^2 + 2 |y'|^2; so is a norm
     unit = torch.finfo(torch.float64 if dtype == torch.float64 else torch.float32).eps
-    noise = 3 * left.shape[1] * unit * norms.square() + 4 * tiny
+    terms = left.shape[1]
+    if _by_kernels(dtype):
+        left, right = packed(left, right=False), packed(right, right=True)
+    noise = 3 * terms * unit * norms.square() + 4 * tiny
     return Rounded(span, order + span.start, left, right, lost, noise)
+
+
+def _by_kernels(dtype: torch.dtype) -> bool:
+    return dtype == torch.bfloat16 and can_screen()
 
 
 def _pieces(norms: torch.Tensor, dtype: torch.dtype) -> torch.Tensor:
@@ -159,12 +165,14 @@ class Tile:
 
     Attributes:
         values: ``[R', C]``, in units of ``1 / scale``; R' is a multiple of `GROUP`, rows from R on hold infinity.
+        group_minima: the smallest value of each group of rows, ``[R' / GROUP, C]``.
         x: the R rounded points of the rows.
         y: the C rounded points of the columns.
         scale: what squared distances were multiplied by.
     """
 
     values: torch.Tensor
+    group_minima: torch.Tensor
     x: Rounded
     y: Rounded
     scale: float
@@ -173,11 +181,6 @@ class Tile:
     def is_wide(self) -> bool:
         """Whether the values are float64's."""
         return self.values.dtype == torch.float64
-
-    @functools.cached_property
-    def group_minima(self) -> torch.Tensor:
-        """The smallest value of each group of rows, ``[R' / GROUP, C]``."""
-        return self.values.view(-1, GROUP, self.values.shape[1]).amin(1)
 
     def upper_bounds(self, k: int) -> torch.Tensor:
         """Return squared distances, float64 ``[C]``, within which each column has at least k rows; infinity if it has not.
@@ -273,11 +276,16 @@ class Screen:
         rows, columns = len(x), len(y)
         padded = -(-rows // GROUP) * GROUP
         values = buffer[: padded * columns].view(padded, columns)
+        diagonal = self.within_set and x.span == y.span
+        if _by_kernels(values.dtype):
+            minima = values.new_empty(padded // GROUP, columns)
+            screen(x.left, y.right, values, minima, rows, no_diagonal=diagonal)
+            return Tile(values, minima, x, y, self._scale**2)
         torch.mm(x.left, y.right.T, out=values[:rows])
         values[rows:] = torch.inf
-        if self.within_set and x.span == y.span:
+        if diagonal:
             values[:rows].fill_diagonal_(torch.inf)
-        return Tile(values, x, y, self._scale**2)
+        return Tile(values, values.view(-1, GROUP, columns).amin(1), x, y, self._scale**2)
 
     def _round(self, points: torch.Tensor, span: slice, dtype: torch.dtype) -> Rounded:
         wide = torch.float64 if dtype == torch.float64 or self._wide else points.dtype

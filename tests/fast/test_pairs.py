@@ -1,4 +1,4 @@
-"""Sums over all pairs without their matrix: float64's, of rows that fill no block and of more than one superblock."""
+"""Sums over all pairs without their matrix, and screens: float64's, of rows that fill no block and of more than one square."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import torch
 
 from sparring.fast import plain
 from sparring.fast.compiled import library
-from sparring.fast.cubes import can_cube, sum_of_cubes
+from sparring.fast.pairs import GROUP, can_cube, packed, screen, sum_of_cubes
 
 pytestmark = pytest.mark.skipif(
     library(torch.bfloat16) is None, reason="needs a processor with matrix units, and a C compiler"
@@ -47,3 +47,19 @@ def test_what_fills_no_block_is_left_to_torch() -> None:
     assert not can_cube(65)
     with plain():
         assert not can_cube(64)
+
+
+@pytest.mark.parametrize(("n", "m", "features"), [(1, 1, 3), (70, 45, 64), (33, 1100, 70), (1050, 31, 32)])
+@pytest.mark.parametrize("no_diagonal", [False, True])
+def test_a_screen_holds_all_products_and_the_smallest_of_each_group(
+    n: int, m: int, features: int, no_diagonal: bool
+) -> None:
+    a, b, padded = rows(n, features, 5), rows(m, features, 6), -(-n // GROUP) * GROUP
+    values, minima = torch.empty(padded, m).bfloat16(), torch.empty(padded // GROUP, m).bfloat16()
+    screen(packed(a, right=False), packed(b, right=True), values, minima, n, no_diagonal=no_diagonal)
+    products = torch.full((padded, m), torch.inf)
+    products[:n] = a.float() @ b.float().T
+    if no_diagonal:
+        products.fill_diagonal_(torch.inf)
+    torch.testing.assert_close(values.float(), products, rtol=0.005, atol=1e-3)
+    assert torch.equal(minima, values.view(-1, GROUP, m).amin(1))
