@@ -7,7 +7,7 @@ import torch
 
 from sparring.fast import plain
 from sparring.fast.compiled import library
-from sparring.fast.pairs import GROUP, can_cube, packed, screen, sum_of_cubes
+from sparring.fast.pairs import GROUP, Subset, can_cube, packed, screen, sum_of_cubes
 
 pytestmark = pytest.mark.skipif(
     library(torch.bfloat16) is None, reason="needs a processor with matrix units, and a C compiler"
@@ -63,3 +63,37 @@ def test_a_screen_holds_all_products_and_the_smallest_of_each_group(
         products.fill_diagonal_(torch.inf)
     torch.testing.assert_close(values.float(), products, rtol=0.005, atol=1e-3)
     assert torch.equal(minima, values.view(-1, GROUP, m).amin(1))
+
+
+def some_of(count: int, features: int, seed: int) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+    """Features, rows of them, and a centre."""
+    source = torch.Generator().manual_seed(seed)
+    x = torch.randn(300, features, generator=source) * 0.2 + 0.5
+    return x, torch.randperm(300, generator=source)[:count], torch.full((features,), 0.4).bfloat16().float()
+
+
+@pytest.mark.parametrize("count", [1, 33, 230])
+def test_a_subset_is_centred_summed_and_packed(count: int) -> None:
+    x, rows, centre = some_of(count, 96, 8)
+    found = Subset.of(x, rows, centre, 0.5)
+    u, c = (x[rows] - centre).double(), centre.double()
+    p = ((c @ c) / 2 + u @ c) / 96 + 0.5
+    torch.testing.assert_close(found.p, p, rtol=1e-6, atol=0)
+    torch.testing.assert_close(found.own, u.square().sum(1) / 96, rtol=1e-6, atol=0)
+    torch.testing.assert_close(found.moments, torch.stack([p**0, p, p**2]) @ u, rtol=1e-5, atol=1e-4)
+    rounded = (u / 2).bfloat16()
+    assert torch.equal(found.left, packed(rounded, right=False))
+    assert torch.equal(found.right, packed(rounded, right=True))
+
+
+@pytest.mark.parametrize(("n", "m"), [(40, 250), (290, 33)])
+def test_higher_orders_of_a_cubic_kernel(n: int, m: int) -> None:
+    a, b = (Subset.of(*some_of(count, 64, seed), 1.0) for count, seed in ((n, 9), (m, 10)))
+    for left, right in ((a, b), (a, a)):
+        x, y = (some_of(len(each.p), 64, 9 if each is a else 10) for each in (left, right))
+        u, v = ((each[0][each[1]] - each[2]).bfloat16().double() for each in (x, y))
+        g, t = u @ v.T / 64, left.p[:, None] + right.p
+        terms = 3 * t * g**2 + g**3
+        if left is right:
+            terms.fill_diagonal_(0)
+        assert left.higher_orders(right) == pytest.approx(float(terms.sum()), rel=1e-5)

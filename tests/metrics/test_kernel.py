@@ -7,6 +7,8 @@ import pytest
 import torch
 
 from sparring.errors import UsageError
+from sparring.fast import plain
+from sparring.fast.compiled import library
 from sparring.metrics import kernel
 from sparring.metrics.kernel import kernel_distance
 
@@ -65,6 +67,26 @@ def test_moments_and_few_bits_give_what_all_pairs_in_float64_do(
     assert abs(fast - slow) < 1e-3 * (slow.high - slow.low)
     assert fast.low == pytest.approx(slow.low, rel=1e-4)
     assert fast != slow
+
+
+@pytest.mark.skipif(library(torch.bfloat16) is None, reason="needs a processor with matrix units, and a C compiler")
+def test_subsets_in_eight_bits_give_what_float64_does() -> None:
+    x = torch.from_numpy(np.maximum(_features(700, 64, 0), 0)).float()
+    y = torch.from_numpy(np.maximum(_features(500, 64, 1), 0)).float()
+    fast = kernel_distance(x, y, subsets=20, subset_size=100)
+    with plain():
+        slow = kernel_distance(x, y, subsets=20, subset_size=100)
+    assert fast != slow
+    assert fast == pytest.approx(slow, rel=1e-4)
+    assert abs(fast - slow) < 1e-3 * (slow.high - slow.low)
+    assert (fast.low, fast.high) == pytest.approx((slow.low, slow.high), rel=1e-3)
+
+
+def test_subsets_of_features_too_large_for_float32s_powers_are_summed_in_float64() -> None:
+    x, y = (torch.from_numpy(_features(300, 64, seed, shift=2000.0)).float() for seed in (0, 1))
+    with plain():
+        slow = kernel_distance(x, y, subsets=5, subset_size=50)
+    assert kernel_distance(x, y, subsets=5, subset_size=50) == slow
 
 
 def test_rows_by_moments_are_those_of_all_pairs_without_a_sample_with_itself(monkeypatch: pytest.MonkeyPatch) -> None:

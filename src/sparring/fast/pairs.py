@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import torch
 from torch import Tensor
 
@@ -27,11 +29,65 @@ def sum_of_cubes(a: Tensor, b: Tensor | None) -> float:
         a: bfloat16 ``[N, F]`` in the processor's memory; `can_cube` of F is true.
         b: ``[M, F]`` likewise; None for the pairs of two different rows of a.
     """
-    kernels, total = library(torch.bfloat16), torch.empty((), dtype=torch.float64)
-    assert kernels is not None
-    a, b = a.contiguous(), None if b is None else b.contiguous()
-    kernels.call("cubes", a, b, total, len(a), 0 if b is None else len(b), a.shape[1])
+    right = a if b is None else b
+    return _cubes(packed(a, right=False), packed(right, right=True), None, None, len(a), len(right), b is None)
+
+
+@dataclass(frozen=True, eq=False)
+class Subset:
+    """Some rows ``x = c + u`` of features, as sums of a cubic kernel over pairs want them.
+
+    Attributes:
+        p: ``(|c|^2 / 2 + c·u) / F + 1 / 2``, float64 ``[n]``.
+        own: ``|u|^2 / F``, float64 ``[n]``.
+        left: bfloat16, u times the scale, as rows of products.
+        right: the same as columns.
+        moments: ``Σ u``, ``Σ p u`` and ``Σ p^2 u``, float64 ``[3, F]``.
+        scale: a power of two.
+    """
+
+    p: Tensor
+    own: Tensor
+    left: Tensor
+    right: Tensor
+    moments: Tensor
+    scale: float
+
+    @classmethod
+    def of(cls, x: Tensor, rows: Tensor, centre: Tensor, scale: float) -> Subset:
+        """Return rows of float32 ``x [N, F]``, contiguous; `can_cube` of F is true.
+
+        Args:
+            x: the features.
+            rows: int64 ``[n]``.
+            centre: c, float32 ``[F]``.
+            scale: brings coordinates below 1.
+        """
+        n, dim = len(rows), x.shape[1]
+        p, own = torch.empty(2, n, dtype=torch.float64)
+        left, right = torch.empty(2, -(-n // _SIDE) * _SIDE, dim, dtype=torch.bfloat16)
+        moments, square = torch.empty(3, dim, dtype=torch.float64), float(centre.double().square().sum())
+        _call("subset", x, rows, centre, p, own, left, right, moments, n, dim, square, scale)
+        return cls(p, own, left, right, moments, scale)
+
+    def higher_orders(self, other: Subset) -> float:
+        """Return ``Σ 3 (p_i + q_j) g_ij^2 + g_ij^3`` with ``g = u·v / F``: over all pairs, or two different rows of one set."""
+        unit = self.scale * other.scale * self.moments.shape[1]  # of which a product of rows is g
+        p, q = ((3 * unit * each.p).float() for each in (self, other))
+        total = _cubes(self.left, other.right, p, q, len(p), len(q), self is other)
+        return total / unit**3
+
+
+def _cubes(left: Tensor, right: Tensor, p: Tensor | None, q: Tensor | None, n: int, m: int, within: bool) -> float:
+    total = torch.empty((), dtype=torch.float64)
+    _call("cubes", left, right, p, q, total, n, m, left.shape[1], int(within))
     return float(total)
+
+
+def _call(name: str, *arguments: Tensor | float | None) -> None:
+    kernels = library(torch.bfloat16)
+    assert kernels is not None
+    kernels.call(name, *arguments)
 
 
 def can_screen() -> bool:
@@ -46,11 +102,10 @@ def packed(rows: Tensor, *, right: bool) -> Tensor:
         rows: bfloat16 ``[N, F]``, any F.
         right: whether for the columns of a screen.
     """
-    kernels, depth = library(torch.bfloat16), -(-rows.shape[1] // _SIDE) * _SIDE
-    assert kernels is not None
+    depth = -(-rows.shape[1] // _SIDE) * _SIDE
     rows = torch.nn.functional.pad(rows, (0, depth - rows.shape[1])).contiguous()
     found = torch.empty(-(-len(rows) // _SIDE) * _SIDE, depth, dtype=torch.bfloat16)
-    kernels.call("pack", rows, found, len(rows), depth, int(right))
+    _call("pack", rows, found, len(rows), depth, int(right))
     return found
 
 
@@ -65,7 +120,5 @@ def screen(left: Tensor, right: Tensor, values: Tensor, minima: Tensor, rows: in
         rows: how many there are.
         no_diagonal: whether to make the diagonal infinite.
     """
-    kernels = library(torch.bfloat16)
-    assert kernels is not None
     sizes = rows, values.shape[1], left.shape[1], int(no_diagonal)
-    kernels.call("screen", left, right, values, minima, *sizes)
+    _call("screen", left, right, values, minima, *sizes)

@@ -12,12 +12,12 @@ _SIDE = 32
 
 
 def can_scatter(features: Tensor) -> bool:
-    """Return whether `columns` and `scatter` take ``features [N, F]`` here."""
+    """Return whether `column_ends` and `scatter` take ``features [N, F]`` here."""
     usual = features.dtype is torch.float32 and features.device.type == "cpu" and features.shape[1] % _SIDE == 0
     return usual and not is_plain() and library(torch.bfloat16) is not None
 
 
-def columns(features: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+def column_ends(features: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     """Return sums of features ``[N, F]`` in float64, and smallest and largest numbers, ``[F]`` each."""
     sums, low, high = torch.empty(features.shape[1], dtype=torch.float64), *torch.empty(2, features.shape[1])
     _call("columns", features.contiguous(), sums, low, high, *features.shape)

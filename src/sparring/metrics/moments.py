@@ -7,7 +7,7 @@ import numpy.typing as npt
 import torch
 
 from sparring.errors import UsageError
-from sparring.fast.scatter import can_scatter, columns
+from sparring.fast.scatter import can_scatter, column_ends
 from sparring.fast.scatter import scatter as scatter_by_kernels
 from sparring.metrics.arrays import FeatureArray
 from sparring.metrics.samples import feature_tensor, spans
@@ -116,7 +116,7 @@ class Moments:
 def mean_of(features: torch.Tensor) -> torch.Tensor:
     """Return the mean of features ``[N, F]``, float64 ``[F]``."""
     if can_scatter(features):
-        return columns(features)[0] / len(features)
+        return column_ends(features)[0] / len(features)
     parts = [features[rows].sum(0, dtype=torch.float64) for rows in spans(len(features), _SLAB)]
     return torch.stack(parts).sum(0) / len(features)
 
@@ -134,7 +134,7 @@ def scatter(features: torch.Tensor, centre: torch.Tensor, weights: torch.Tensor 
     """
     dtype = torch.float64
     if features.dtype == torch.float32 and features.device.type == "cpu" and features.shape[1] >= _WIDE:
-        low, high = columns(features)[1:] if can_scatter(features) else features.aminmax(dim=0)
+        low, high = column_ends(features)[1:] if can_scatter(features) else features.aminmax(dim=0)
         largest = torch.maximum(high - centre, centre - low)
         if 1e-15 < float(largest.max()) < 1e15:  # float32 holds the squares
             found = _of_integers(features, centre, weights, largest) if product_dtype("cpu") == torch.bfloat16 else None

@@ -33,13 +33,23 @@ static void pack_right(bf16 *to, const bf16 *rows, long count, long depth, int t
 /* What is done with a block of sums, rows from i and columns from j. */
 typedef void Visit(float *sums, long i, long j, void *to);
 
-/* Go over all blocks of products of packed rows with packed columns, a square of PANELS panels a side at a time. */
-static inline __attribute__((always_inline)) void over_square(const bf16 *left, const bf16 *right, long rows, long columns, long panel, long y,
-                                                              long x, Visit *visit, void *to) {
+/* Panels of rows from top to bottom, and of columns from first to last. */
+typedef struct {
+    long top, bottom, first, last;
+} Square;
+
+static inline Square square_at(long y, long x, long rows, long columns) {
+    Square square = {y * PANELS, least(rows, (y + 1) * PANELS), x * PANELS, least(columns, (x + 1) * PANELS)};
+    return square;
+}
+
+/* Go over all blocks of products of the packed rows and columns of a square. */
+static inline __attribute__((always_inline)) void over_square(const bf16 *left, const bf16 *right, Square square, long panel, Visit *visit,
+                                                              void *to) {
     float sums[BLOCK] __attribute__((aligned(64)));
-    for (long group = x * PANELS; group < least(columns, (x + 1) * PANELS); group += GROUP)
-        for (long i = y * PANELS; i < least(rows, (y + 1) * PANELS); i++)
-            for (long j = group; j < least(columns, least(group + GROUP, (x + 1) * PANELS)); j++) {
+    for (long group = square.first; group < square.last; group += GROUP)
+        for (long i = square.top; i < square.bottom; i++)
+            for (long j = group; j < least(square.last, group + GROUP); j++) {
                 const bf16 *l = left + i * panel, *r = right + j * panel;
                 zero_sums();
                 for (long k = 0; k < panel; k += BLOCK) add_product(l + k, 64, r + k, r + k + HALF);
@@ -51,36 +61,41 @@ static inline __attribute__((always_inline)) void over_square(const bf16 *left, 
 typedef struct {
     double total;
     int within;
+    const float *p, *q;
+    long rows, columns;
 } Cubes;
+
+static inline __m512 some(const float *from, long at, long count) {
+    long there = count - at;
+    return _mm512_maskz_loadu_ps(there >= 16 ? 0xffff : there <= 0 ? 0 : (__mmask16)((1u << there) - 1), from + at);
+}
 
 static inline void add_cubes(float *sums, long i, long j, void *to) {
     Cubes *cubes = to;
     if (cubes->within && i == j)
         for (long d = 0; d < SIDE; d++) sums[d * SIDE + d] = 0;
-    __m512 total = _mm512_setzero_ps();
-    for (long at = 0; at < BLOCK; at += 16) {
-        __m512 x = _mm512_load_ps(sums + at);
-        total = _mm512_fmadd_ps(_mm512_mul_ps(x, x), x, total);
+    __m512 total = _mm512_setzero_ps(), low = total, high = total;
+    if (cubes->q) low = some(cubes->q, j * SIDE, cubes->columns), high = some(cubes->q, j * SIDE + 16, cubes->columns);
+    for (long r = 0; r < SIDE; r++) {
+        __m512 p = cubes->p && i * SIDE + r < cubes->rows ? _mm512_set1_ps(cubes->p[i * SIDE + r]) : _mm512_setzero_ps();
+        __m512 x = _mm512_load_ps(sums + r * SIDE), y = _mm512_load_ps(sums + r * SIDE + 16);
+        total = _mm512_fmadd_ps(_mm512_mul_ps(x, x), _mm512_add_ps(x, _mm512_add_ps(p, low)), total);
+        total = _mm512_fmadd_ps(_mm512_mul_ps(y, y), _mm512_add_ps(y, _mm512_add_ps(p, high)), total);
     }
     cubes->total += (double)_mm512_reduce_add_ps(total);
 }
 
-/* total: the sum over all pairs of (a_i · b_j)^3 of rows a [n][F] and b [m][F]; where b is NULL, over those of two different rows of
- * a. F is a multiple of 32. Returns 0, or 1 without memory. */
-int sparring_cubes(const bf16 *a, const bf16 *b, double *total, long n, long m, long depth, int threads) {
-    int within = !b;
-    long rows = ceil_div(n, SIDE), columns = ceil_div(within ? n : m, SIDE), panel = SIDE * depth;
+/* total: the sum over all pairs of g^2 (g + p + q), g the product of a packed row of n with a packed column of m, and p [n] and q [m]
+ * or NULL for 0. Within one set, whose q is its p, only pairs of two different rows. Returns 0, or 1 without memory. */
+int sparring_cubes(const bf16 *left, const bf16 *right, const float *p, const float *q, double *total, long n, long m, long depth,
+                   int within, int threads) {
+    long rows = ceil_div(n, SIDE), columns = ceil_div(m, SIDE), panel = SIDE * depth;
     long tall = ceil_div(rows, PANELS), wide = ceil_div(columns, PANELS);
-    bf16 *left = lines(rows * panel, sizeof(bf16)), *right = lines(columns * panel, sizeof(bf16));
+    if (tall < 4) tall = least(rows, 4); /* for every core something, and as much with any number of them */
+    if (wide < 4) wide = least(columns, 4);
+    long height = ceil_div(rows, tall), width = ceil_div(columns, wide);
     double *sums = lines(tall * wide, sizeof(double));
-    if (!left || !right || !sums) {
-        free(left);
-        free(right);
-        free(sums);
-        return 1;
-    }
-    pack_left(left, a, n, depth, threads);
-    pack_right(right, within ? a : b, within ? n : m, depth, threads);
+    if (!sums) return 1;
     memset(sums, 0, tall * wide * sizeof(double));
 #pragma omp parallel num_threads(threads)
     {
@@ -89,17 +104,96 @@ int sparring_cubes(const bf16 *a, const bf16 *b, double *total, long n, long m, 
         for (long x = 0; x < wide; x++)
             for (long y = 0; y < tall; y++) {
                 if (within && y > x) continue; /* the other half */
-                Cubes cubes = {0, within};
-                over_square(left, right, rows, columns, panel, y, x, add_cubes, &cubes);
+                Cubes cubes = {0, within, p, q, n, m};
+                Square square = {y * height, least(rows, (y + 1) * height), x * width, least(columns, (x + 1) * width)};
+                over_square(left, right, square, panel, add_cubes, &cubes);
                 sums[x * tall + y] = within && y < x ? 2 * cubes.total : cubes.total;
             }
         _tile_release();
     }
     *total = 0;
     for (long s = 0; s < tall * wide; s++) *total += sums[s];
-    free(left);
-    free(right);
     free(sums);
+    return 0;
+}
+
+static inline __m512d add_halves(__m512d to, __m512 x) {
+    to = _mm512_add_pd(to, _mm512_cvtps_pd(_mm512_castps512_ps256(x)));
+    return _mm512_add_pd(to, _mm512_cvtps_pd(_mm512_extractf32x8_ps(x, 1)));
+}
+
+/* Look at some rows of x [..][F] less a centre [F]: u, of which there are n.
+ *
+ *   p         [n]: (c·c / 2 + c·u) / F + 1/2, c·c being given
+ *   own       [n]: u·u / F
+ *   left      u times scale, packed, and right, the same as columns
+ *   moments   [3][F]: the sums of u, of p u and of p² u
+ *
+ * Returns 0, or 1 without memory. */
+int sparring_subset(const float *x, const int64_t *rows, const float *centre, double *p, double *own, bf16 *left, bf16 *right, double *moments,
+                    long n, long depth, double square, float scale, int threads) {
+    long panels = ceil_div(n, SIDE);
+    float *parts = lines(panels * 3 * depth, sizeof(float));
+    if (!parts) return 1;
+    const __m512 unit = _mm512_set1_ps(scale);
+#pragma omp parallel num_threads(threads)
+    {
+#pragma omp for schedule(static)
+        for (long i = 0; i < panels; i++) {
+            const float *from[SIDE];
+            float powers[SIDE][3];
+            long there = least(SIDE, n - i * SIDE);
+            for (long r = 0; r < there; r++) {
+                from[r] = x + rows[i * SIDE + r] * depth;
+                __m512d along = _mm512_setzero_pd(), length = along;
+                for (long k = 0; k < depth; k += SIDE) {
+                    __m512 c0 = _mm512_loadu_ps(centre + k), c1 = _mm512_loadu_ps(centre + k + 16);
+                    __m512 u0 = _mm512_sub_ps(_mm512_loadu_ps(from[r] + k), c0), u1 = _mm512_sub_ps(_mm512_loadu_ps(from[r] + k + 16), c1);
+                    along = add_halves(along, _mm512_fmadd_ps(u1, c1, _mm512_mul_ps(u0, c0)));
+                    length = add_halves(length, _mm512_fmadd_ps(u1, u1, _mm512_mul_ps(u0, u0)));
+                }
+                double found = (square / 2 + _mm512_reduce_add_pd(along)) / (double)depth + 0.5;
+                p[i * SIDE + r] = found;
+                own[i * SIDE + r] = _mm512_reduce_add_pd(length) / (double)depth;
+                powers[r][0] = 1, powers[r][1] = (float)found, powers[r][2] = (float)(found * found);
+            }
+            for (long k = 0; k < depth; k += SIDE) {
+                __m512 sums[3][2], c0 = _mm512_loadu_ps(centre + k), c1 = _mm512_loadu_ps(centre + k + 16);
+                for (long w = 0; w < 3; w++) sums[w][0] = sums[w][1] = _mm512_setzero_ps();
+                bf16 *row = left + i * SIDE * depth + k * SIDE, *column = right + i * SIDE * depth + k * SIDE;
+                for (long half = 0; half < SIDE; half += 16) {
+                    __m512i words[16];
+                    for (long r = 0; r < 16; r++) {
+                        words[r] = _mm512_setzero_si512();
+                        if (half + r < there) {
+                            const float *at = from[half + r] + k;
+                            __m512 u0 = _mm512_sub_ps(_mm512_loadu_ps(at), c0), u1 = _mm512_sub_ps(_mm512_loadu_ps(at + 16), c1);
+                            for (long w = 0; w < 3; w++) {
+                                __m512 power = _mm512_set1_ps(powers[half + r][w]);
+                                sums[w][0] = _mm512_fmadd_ps(power, u0, sums[w][0]);
+                                sums[w][1] = _mm512_fmadd_ps(power, u1, sums[w][1]);
+                            }
+                            words[r] = to_bf16(_mm512_mul_ps(u0, unit), _mm512_mul_ps(u1, unit));
+                        }
+                        store(row + (half + r) * SIDE, words[r]);
+                    }
+                    transpose(words);
+                    for (long r = 0; r < 16; r++) store(column + half * SIDE + r * SIDE, words[r]);
+                }
+                for (long w = 0; w < 3; w++) {
+                    _mm512_storeu_ps(parts + (i * 3 + w) * depth + k, sums[w][0]);
+                    _mm512_storeu_ps(parts + (i * 3 + w) * depth + k + 16, sums[w][1]);
+                }
+            }
+        }
+#pragma omp for schedule(static)
+        for (long f = 0; f < 3 * depth; f++) {
+            double sum = 0;
+            for (long i = 0; i < panels; i++) sum += parts[i * 3 * depth + f];
+            moments[f] = sum;
+        }
+    }
+    free(parts);
     return 0;
 }
 
@@ -151,7 +245,7 @@ int sparring_screen(const bf16 *left, const bf16 *right, bf16 *values, bf16 *min
 #pragma omp for collapse(2) schedule(dynamic)
         for (long x = 0; x < ceil_div(columns, PANELS); x++)
             for (long y = 0; y < ceil_div(rows, PANELS); y++)
-                over_square(left, right, rows, columns, SIDE * depth, y, x, write_screen, &screen);
+                over_square(left, right, square_at(y, x, rows, columns), SIDE * depth, write_screen, &screen);
         _tile_release();
     }
     return 0;
