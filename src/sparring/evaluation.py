@@ -33,6 +33,8 @@ from sparring.randomness import randomness
 from sparring.runs import RunDirectory
 from sparring.scores import Score
 from sparring.session import open_data_of
+from sparring.teaching import FAMILIES as TAUGHT
+from sparring.teaching import teach
 
 DEFAULT_SAMPLES = 10_000
 DEFAULT_SEED = 1
@@ -55,6 +57,8 @@ class Subject:
         weights: for the protocol: ``"ema"``, or ``"files"`` for images on disk.
         generator: of a run or checkpoint, or None.
         named: whether it is a data set of the table.
+        labels: of the samples, in the order of ``sample``, or None.
+        class_names: of the labels.
     """
 
     origin: str
@@ -64,6 +68,8 @@ class Subject:
     weights: str
     generator: Generator | None = None
     named: bool = False
+    labels: npt.NDArray[np.int64] | None = None
+    class_names: tuple[str, ...] = ()
 
     @property
     def run(self) -> RunDirectory | None:
@@ -107,6 +113,7 @@ def evaluate(
     n: int | None = None,
     seed: int = DEFAULT_SEED,
     split: str | None = None,
+    test: str | Path | None = None,
     data_root: Path | None = None,
     device: str = "cpu",
 ) -> Evaluation:
@@ -121,6 +128,8 @@ def evaluate(
         n: generated samples; 10,000 of a generator or a named data set and all of a folder if None.
         seed: of the latents.
         split: compare with ``"held-out"`` or ``"train"``; see `build_judge` if None.
+        test: labelled real images that the generator has not seen, for ``cas`` and ``gain``; what is held out of ``against``
+            if None.
         data_root: folder that holds data sets already downloaded.
         device: where the generator computes; features are always computed on the CPU.
 
@@ -133,19 +142,63 @@ def evaluate(
     subject = open_subject(source, seed, device, data_root)
     families = _asked(metrics)
     data = _real_data(subject, against, data_root)
-    judge = _judge(subject, data, metrics, features, _count(subject, n), seed, split)
+    exam = _exam(subject, families, test, data_root)
+    count = _count(subject, n)
+    taught = _taught(subject, families, data, exam, count)
+    rest = tuple(family for family in families if subject.labels is None or family not in TAUGHT)
+    if taught and not rest and "all" not in metrics:
+        return Evaluation(subject, taught)
+    judge = _judge(subject, data, metrics, features, count, seed, split)
     drawn, measured = judge.look(subject.sample)
     if drawn is None:
         raise UsageError(
             f"{subject.origin} makes samples that are not finite: it has diverged; take an earlier checkpoint."
         )
     found = list(measured.values.items())
-    for family in families:
+    for family in rest:
         if family not in _OF_SAMPLES:
             found += _of_generator(family, subject, judge, data)
-    scores = [Score(name, value, judge.protocol.of(name), subject.step) for name, value in found]
+    scores = tuple(Score(name, value, judge.protocol.of(name), subject.step) for name, value in found)
     copying, pairs = _pairs(subject, judge, data, drawn) if "memorization" in judge.families else (None, None)
-    return Evaluation(subject, tuple(scores), copying, pairs)
+    return Evaluation(subject, scores + taught, copying, pairs)
+
+
+def _exam(
+    subject: Subject, families: Sequence[str], test: str | Path | None, data_root: Path | None
+) -> tuple[Data, ...]:
+    """Return what ``--test`` names, in the shape of what is measured: the test set of a data set, or all of a folder."""
+    if subject.labels is None and "gain" in families:
+        raise UsageError(
+            f"--metrics gain: {subject.origin} has no labels of its own; put images into a subfolder for each class."
+        )
+    if test is None:
+        return ()
+    if subject.labels is None or not set(families) & set(TAUGHT):
+        raise UsageError(
+            f"--test {test}: only --metrics {' and '.join(TAUGHT)} of images in a subfolder for each class are tested on it; "
+            "leave it out."
+        )
+    data = _real_data(subject, test, data_root)
+    if data.held_out is None:
+        return (data,)
+    return (data.held_out,) if str(test) in SOURCES else (data, data.held_out)
+
+
+def _taught(
+    subject: Subject, families: Sequence[str], data: Data, exam: tuple[Data, ...], count: int
+) -> tuple[Score, ...]:
+    """Measure what images with labels of their own teach a classifier."""
+    wanted = [family for family in families if family in TAUGHT]
+    if subject.labels is None or not wanted:
+        return ()
+    made = _samples(subject, count), subject.labels[:count], subject.class_names
+    return tuple(
+        Score(name, value, how, None) for family in wanted for name, value, how in teach(family, made, data, exam)
+    )
+
+
+def _samples(subject: Subject, count: int) -> Tensor:
+    return torch.cat([subject.sample(first, min(MAX_BATCH, count - first)) for first in range(0, count, MAX_BATCH)])
 
 
 def _judge(
@@ -217,17 +270,21 @@ def open_subject(
     parts = (data,) if str(source) in SOURCES or data.held_out is None else (data, data.held_out)
     total = sum(map(len, parts))
     order = np.random.default_rng(0).permutation(total)
-    return Subject(data.name, partial(_of_data, parts, order), data.shape, total, "files", named=str(source) in SOURCES)
+    named, labels = str(source) in SOURCES, [part.labels for part in parts if part.labels is not None]
+    known = np.concatenate(labels).astype(np.int64)[order] if labels and data.class_names else None
+    sample = partial(_of_data, parts, order)
+    return Subject(data.name, sample, data.shape, total, "files", None, named, known, data.class_names)
 
 
 def _of_data(parts: tuple[Data, ...], order: npt.NDArray[np.int64], first: int, count: int) -> Tensor:
     """Return samples number ``first`` … in a fixed order that is not the data's: folders are often sorted by class."""
-    chosen, x = order[first : first + count], []
+    chosen = order[first : first + count]
+    x = torch.empty(len(chosen), *parts[0].shape)
     for part in parts:
         here = (chosen >= 0) & (chosen < len(part))
-        x.append(part.batch(chosen[here])[0] * part.scale)
+        x[torch.from_numpy(here)] = part.batch(chosen[here])[0] * part.scale
         chosen = chosen - len(part)
-    return torch.cat(x)
+    return x
 
 
 def _real_data(subject: Subject, against: str | Path | None, data_root: Path | None) -> Data:
@@ -343,7 +400,7 @@ def _classification(subject: Subject, judge: Judge, data: Data) -> list[tuple[st
             f"--metrics cas: it needs labelled images and an extractor that knows them; {data.name} has not both."
         )
     count = judge.protocol.n_generated
-    x = torch.cat([subject.sample(first, min(MAX_BATCH, count - first)) for first in range(0, count, MAX_BATCH)])
+    x = _samples(subject, count)
     labels = torch.from_numpy(extract(extractor, torch.split(x, MAX_BATCH)).labels)
     real = LabelledImages(torch.cat(list(batches(test))), torch.from_numpy(test.labels.astype("int64")))
     return [("cas", classification_accuracy(LabelledImages(x, labels), real))]

@@ -25,6 +25,7 @@ def evaluate(
     n: Annotated[int | None, Parameter(name=["-n", "--number"])] = None,
     seed: int = 1,
     split: str | None = None,
+    test: str | None = None,
     data_root: Path | None = None,
     device: str = "cpu",
     pairs: Path | None = None,
@@ -43,6 +44,8 @@ def evaluate(
         n: Generated samples; 10,000 of a generator and all of a folder if left out.
         seed: Of the latents.
         split: Compare with held-out or train images; held-out where there are any.
+        test: Labelled real images that no generator has seen, for cas and gain of a labelled folder; what is held out of
+            --against if left out.
         data_root: Folder that holds data sets already downloaded.
         device: Where the generator computes.
         pairs: A .png file for the samples most like training images; copies.png in the run directory if left out.
@@ -61,6 +64,7 @@ def evaluate(
         n=n,
         seed=seed,
         split=split,
+        test=test,
         data_root=data_root,
         device=device,
     )

@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from sparring.metrics.spread import feature_spread as feature_spread
     from sparring.metrics.spread import mean_ms_ssim as mean_ms_ssim
 
-Need = Literal["extractor", "classes", "modes", "images", "generator", "discriminator"]
+Need = Literal["extractor", "classes", "modes", "images", "generator", "discriminator", "labels"]
 
 
 @dataclass(frozen=True)
@@ -82,6 +82,7 @@ _ALL_FAMILIES = (
     Family("path", "perceptual path length", "generator", ("ppl",)),
     Family("gap", "does D know the training data by heart?", "discriminator"),
     Family("cas", "classification accuracy score: train on synthetic images, test on real ones", "classes"),
+    Family("gain", "do synthetic images with labels help a classifier that has few real ones?", "labels"),
 )
 
 FAMILIES: dict[str, Family] = {family.name: family for family in _ALL_FAMILIES}
@@ -282,6 +283,30 @@ _ALL = (
         name="cas",
         family="cas",
         summary="accuracy on real images of a classifier trained on generated images only",
+        paper="arXiv:1905.10887",
+        better="higher",
+        unit="fraction",
+    ),
+    Metric(
+        name="augmentation_gain",
+        family="gain",
+        summary="what synthetic images add to the accuracy of a classifier that has few real ones",
+        paper="arXiv:1905.10887",
+        better="higher",
+        unit="fraction",
+    ),
+    Metric(
+        name="accuracy_real",
+        family="gain",
+        summary="accuracy on other real images of a classifier trained on few real images alone",
+        paper="arXiv:1905.10887",
+        better="higher",
+        unit="fraction",
+    ),
+    Metric(
+        name="accuracy_both",
+        family="gain",
+        summary="accuracy on other real images of a classifier trained on few real and on synthetic images",
         paper="arXiv:1905.10887",
         better="higher",
         unit="fraction",

@@ -137,7 +137,9 @@ def augmentation_gain(
         np.stack([_hits(sources, test, classes, seed + i, steps) for i in range(seeds)]).astype(np.float64)
         for sources in ((real,), (real, synthetic))
     )
-    return AugmentationGain(_mean_over_seeds(both - alone), _mean_over_seeds(alone), _mean_over_seeds(both))
+    return AugmentationGain(
+        _mean_over_seeds(both - alone, -1.0), _mean_over_seeds(alone, 0.0), _mean_over_seeds(both, 0.0)
+    )
 
 
 def _num_classes(*sets: LabelledImages) -> int:
@@ -229,10 +231,10 @@ def _student(freedom: int) -> float:
     return Z95 + (Z95**3 + Z95) / (4 * freedom) + (5 * Z95**5 + 16 * Z95**3 + 3 * Z95) / (96 * freedom**2)
 
 
-def _mean_over_seeds(values: npt.NDArray[np.float64]) -> Estimate:
-    """Return the mean of values ``[seeds, images]`` with the interval of other seeds and other images."""
+def _mean_over_seeds(values: npt.NDArray[np.float64], least: float) -> Estimate:
+    """Return the mean of values ``[seeds, images]``, least … 1, with the interval of other seeds and other images."""
     seeds, images = values.shape
     of_seeds = _student(seeds - 1) * float(values.mean(1).std(ddof=1)) / math.sqrt(seeds)
     of_images = Z95 * float(values.mean(0).std(ddof=1)) / math.sqrt(images)
     mean, half = float(values.mean()), math.hypot(of_seeds, of_images)
-    return Estimate(mean, mean - half, mean + half, f"{seeds} seeds")
+    return Estimate(mean, max(mean - half, least), min(mean + half, 1.0), f"{seeds} seeds")

@@ -14,6 +14,8 @@ from sparring.metrics.samples import feature_tensor, spans
 from sparring.metrics.screening import product_dtype
 
 Array = npt.NDArray[np.float64]
+Ends = tuple[torch.Tensor, torch.Tensor]
+"""Smallest and largest value of every feature, ``[F]`` each."""
 
 _CHUNK = 2048
 """Rows that one matrix product in float32 adds up; over so few, it loses a part in two million."""
@@ -69,8 +71,8 @@ class Moments:
         """
         features = feature_tensor(batch, len(self.centre))
         if len(features):
-            mean = mean_of(features)
-            self._merge(len(features), mean, scatter(features, mean))
+            mean, ends = _mean_and_ends(features)
+            self._merge(len(features), mean, scatter(features, mean, ends=ends))
 
     def merge(self, other: Moments) -> None:
         """Take in all samples that another accumulator has seen, leaving that one as it is.
@@ -115,13 +117,21 @@ class Moments:
 
 def mean_of(features: torch.Tensor) -> torch.Tensor:
     """Return the mean of features ``[N, F]``, float64 ``[F]``."""
+    return _mean_and_ends(features)[0]
+
+
+def _mean_and_ends(features: torch.Tensor) -> tuple[torch.Tensor, Ends | None]:
+    """Return the mean, and the ends if they are found with it."""
     if can_scatter(features):
-        return column_ends(features)[0] / len(features)
+        sums, low, high = column_ends(features)
+        return sums / len(features), (low, high)
     parts = [features[rows].sum(0, dtype=torch.float64) for rows in spans(len(features), _SLAB)]
-    return torch.stack(parts).sum(0) / len(features)
+    return torch.stack(parts).sum(0) / len(features), None
 
 
-def scatter(features: torch.Tensor, centre: torch.Tensor, weights: torch.Tensor | None = None) -> torch.Tensor:
+def scatter(
+    features: torch.Tensor, centre: torch.Tensor, weights: torch.Tensor | None = None, *, ends: Ends | None = None
+) -> torch.Tensor:
     """Return ``Σ w_i (x_i - c) (x_i - c)^T``, float64 ``[F, F]``.
 
     Wide float32 features on a CPU are multiplied in fewer bits, as integers where it has matrix units and in float32 where not.
@@ -131,10 +141,11 @@ def scatter(features: torch.Tensor, centre: torch.Tensor, weights: torch.Tensor 
         features: ``[N, F]``.
         centre: c, float64 ``[F]``.
         weights: float64 ``[N]``, >= 0; None for ones.
+        ends: where they are known already.
     """
     dtype = torch.float64
     if features.dtype == torch.float32 and features.device.type == "cpu" and features.shape[1] >= _WIDE:
-        low, high = column_ends(features)[1:] if can_scatter(features) else features.aminmax(dim=0)
+        low, high = ends or _mean_and_ends(features)[1] or features.aminmax(dim=0)
         largest = torch.maximum(high - centre, centre - low)
         if 1e-15 < float(largest.max()) < 1e15:  # float32 holds the squares
             found = _of_integers(features, centre, weights, largest) if product_dtype("cpu") == torch.bfloat16 else None
