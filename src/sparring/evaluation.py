@@ -144,7 +144,7 @@ def evaluate(
     data = _real_data(subject, against, data_root)
     exam = _exam(subject, families, test, data_root)
     count = _count(subject, n)
-    taught = _taught(subject, families, data, exam, count)
+    taught = _taught(subject, families, against, data, exam, count, data_root)
     rest = tuple(family for family in families if subject.labels is None or family not in TAUGHT)
     if taught and not rest and "all" not in metrics:
         return Evaluation(subject, taught)
@@ -178,19 +178,27 @@ def _exam(
             f"--test {test}: only --metrics {' and '.join(TAUGHT)} of images in a subfolder for each class are tested on it; "
             "leave it out."
         )
-    data = _real_data(subject, test, data_root)
+    data = _like(subject, test, data_root)
     if data.held_out is None:
         return (data,)
     return (data.held_out,) if str(test) in SOURCES else (data, data.held_out)
 
 
 def _taught(
-    subject: Subject, families: Sequence[str], data: Data, exam: tuple[Data, ...], count: int
+    subject: Subject,
+    families: Sequence[str],
+    against: str | Path | None,
+    data: Data,
+    exam: tuple[Data, ...],
+    count: int,
+    data_root: Path | None,
 ) -> tuple[Score, ...]:
     """Measure what images with labels of their own teach a classifier."""
     wanted = [family for family in families if family in TAUGHT]
     if subject.labels is None or not wanted:
         return ()
+    if data.shape != subject.shape and against is not None:  # a data set is opened at its own size, for extractors
+        data = _like(subject, against, data_root)
     made = _samples(subject, count), subject.labels[:count], subject.class_names
     return tuple(
         Score(name, value, how, None) for family in wanted for name, value, how in teach(family, made, data, exam)
@@ -293,13 +301,18 @@ def _real_data(subject: Subject, against: str | Path | None, data_root: Path | N
     if len(subject.shape) == 1 or str(against) in SOURCES:
         data = open_data(against, data_root=data_root)  # at its own size: extractors resize both
     else:
-        channels, side, _ = subject.shape
-        data = open_data(against, data_root=data_root, resolution=side, channels=channels)
+        data = _like(subject, against, data_root)
     if len(data.shape) != len(subject.shape):
         kinds = {1: "points", 3: "images"}
         ours, theirs = kinds[len(subject.shape)], kinds[len(data.shape)]
         raise UsageError(f"--against {against}: it holds {theirs}, but {subject.origin} holds {ours}.")
     return data
+
+
+def _like(subject: Subject, source: str | Path, data_root: Path | None) -> Data:
+    """Return data in the size and the channels of a subject's images."""
+    channels, side, _ = subject.shape
+    return open_data(source, data_root=data_root, resolution=side, channels=channels)
 
 
 def _own_data(subject: Subject, data_root: Path | None) -> Data:
