@@ -30,6 +30,7 @@ class Runtime:
         threads: processor threads of an operation.
         kernels: ``"fast"`` or ``"plain"``: whether `sparring.fast` computes the convolutions, or torch alone.
         compiled: whether those in C take part.
+        dense: whether they compute dense layers, and keep float32 between them.
         reason: one line that says what was picked and why.
     """
 
@@ -38,6 +39,7 @@ class Runtime:
     threads: int
     kernels: str
     compiled: bool
+    dense: bool
     reason: str
 
     @classmethod
@@ -65,7 +67,8 @@ class Runtime:
                 dtype = torch.bfloat16 if precision == "bf16" else torch.float32
                 compiled = library(dtype) is not None
                 reason += " in C" if compiled else f", not in C ({why_not(dtype)})"
-        return cls(device, precision, threads, config.kernels, compiled, reason)
+        dense = compiled and fast == "dense"
+        return cls(device, precision, threads, config.kernels, compiled, dense, reason)
 
     @contextlib.contextmanager
     def arithmetic(self, *, exact: bool) -> Iterator[None]:
@@ -76,8 +79,10 @@ class Runtime:
         """
         with contextlib.ExitStack() as stack:
             stack.enter_context(plain(self.kernels == "plain"))
-            if self.precision == "bf16":
-                stack.enter_context(in_parts() if exact else torch.autocast(self.device.type, torch.bfloat16))
+            if self.precision == "bf16" and not exact:
+                stack.enter_context(torch.autocast(self.device.type, torch.bfloat16))
+            if self.dense:
+                stack.enter_context(in_parts(2 if exact else 1))
             yield
 
     def fingerprint(self) -> dict[str, object]:

@@ -62,7 +62,7 @@ def test_in_two_parts_all_derivatives_are_float64s_to_four_digits(name: str, siz
     pieces, ours, theirs = LAYERS[name]
     tensors = given(*sizes, pieces)
     true = derivatives(theirs, *(t.detach().double().requires_grad_() for t in tensors))
-    with dense.in_parts():
+    with dense.in_parts(2):
         found = derivatives(ours, *tensors)
     assert max(map(error, found, true)) < 1e-4
 
@@ -71,7 +71,7 @@ def test_in_two_parts_all_derivatives_are_float64s_to_four_digits(name: str, siz
 def test_in_one_part_numbers_are_those_of_rounded_factors(name: str) -> None:
     pieces, ours, theirs = LAYERS[name]
     x, w, b = given(48, 64, 40, pieces)
-    with torch.autocast("cpu", torch.bfloat16):
+    with dense.in_parts(1):
         y = ours(x, w, b)
     rounded = theirs(x.bfloat16().double(), w.bfloat16().double(), b.double())
     assert y.dtype is torch.float32
@@ -84,14 +84,14 @@ def test_in_one_part_numbers_are_those_of_rounded_factors(name: str) -> None:
 
 def test_thin_layers_lose_nothing_in_bfloat16() -> None:
     x, w, b = given(64, 2, 50, 1)
-    with torch.autocast("cpu", torch.bfloat16):
+    with dense.in_parts(1):
         y = dense.linear(x, w, b)
     assert error(y, F.linear(x.double(), w.double(), b.double())) < 1e-5
 
 
 def test_a_layer_without_biases() -> None:
     x, w, _ = given(40, 33, 20, 3)
-    with dense.in_parts():
+    with dense.in_parts(2):
         y = dense.maxout(x, w, None, 3)
     assert error(y, F.linear(x.double(), w.double()).view(40, 3, -1).amax(1)) < 1e-5
     (found,) = torch.autograd.grad(y.sum(), w)
@@ -101,7 +101,7 @@ def test_a_layer_without_biases() -> None:
 def test_the_first_of_equal_pieces_gets_the_gradient_and_zero_is_not_positive() -> None:
     x = torch.zeros(16, 4)
     w, b = torch.zeros(6, 4, requires_grad=True), torch.zeros(6, requires_grad=True)
-    with dense.in_parts():
+    with dense.in_parts(2):
         (slopes,) = torch.autograd.grad(dense.maxout(x, w, b, 3).sum(), b)
         (none,) = torch.autograd.grad(dense.relu(x, w, b).sum(), b)
     assert slopes.tolist() == [16.0, 16.0, 0.0, 0.0, 0.0, 0.0]
@@ -112,7 +112,7 @@ def test_the_first_of_equal_pieces_gets_the_gradient_and_zero_is_not_positive() 
 def test_what_is_not_a_number_is_seen(row: int) -> None:
     x, w, b = (t.detach() for t in given(16, 8, 1, 3))
     w[row, 0] = torch.nan
-    with dense.in_parts():
+    with dense.in_parts(2):
         assert dense.maxout(x, w, b, 3).isnan().all()
         assert dense.relu(x, w, b)[:, row].isnan().all()
 
@@ -122,7 +122,7 @@ def test_numbers_do_not_depend_on_the_threads() -> None:
     try:
         for count in (1, 2, 5):
             torch.set_num_threads(count)
-            with dense.in_parts():
+            with dense.in_parts(2):
                 found.append(derivatives(LAYERS["maxout"][1], *tensors))
     finally:
         torch.set_num_threads(threads)
@@ -132,13 +132,13 @@ def test_numbers_do_not_depend_on_the_threads() -> None:
 def test_torch_computes_unless_products_may_be_rounded() -> None:
     x, w, _ = given(64, 40, 40, 1)
     assert not dense.fits(x, w)
-    with dense.in_parts():
+    with dense.in_parts(2):
         assert dense.fits(x, w)
         assert not dense.fits(x[:8], w)
         assert not dense.fits(x.double(), w.double())
         with plain():
             assert not dense.fits(x, w)
-    with torch.autocast("cpu", torch.bfloat16):
+    with dense.in_parts(1):
         assert dense.fits(x, w)
 
 
@@ -147,7 +147,7 @@ def test_torch_computes_unless_products_may_be_rounded() -> None:
 def test_layers_take_the_activation_that_comes_next(activation: nn.Module, between: list[nn.Module]) -> None:
     layers = Layers(nn.Linear(30, 60), *between, activation, nn.Linear(15 if isinstance(activation, Maxout) else 60, 5))
     x = torch.randn(32, 30, generator=torch.Generator().manual_seed(0))
-    with dense.in_parts():
+    with dense.in_parts(2):
         fast, seen = layers(x), []
         handle = activation.register_forward_hook(lambda module, inputs, output: seen.append(output.shape))
         watched = layers(x)

@@ -7,7 +7,7 @@ import torch
 
 from sparring.fast import plain
 from sparring.fast.compiled import library
-from sparring.fast.pairs import GROUP, Subset, can_cube, packed, screen, sum_of_cubes
+from sparring.fast.pairs import GROUP, Subset, can_cube, can_measure, packed, screen, squared, sum_of_cubes
 
 pytestmark = pytest.mark.skipif(
     library(torch.bfloat16) is None, reason="needs a processor with matrix units, and a C compiler"
@@ -97,3 +97,15 @@ def test_higher_orders_of_a_cubic_kernel(n: int, m: int) -> None:
         if left is right:
             terms.fill_diagonal_(0)
         assert left.higher_orders(right) == pytest.approx(float(terms.sum()), rel=1e-5)
+
+
+def test_squared_distances_are_float64s_and_equal_both_ways() -> None:
+    x, y = rows(40, 48, 11).float() + 1e3, rows(30, 48, 12).float() + 1e3
+    i, j = (each.flatten() for each in torch.meshgrid(torch.arange(40), torch.arange(30), indexing="ij"))
+    assert can_measure(x)
+    found = squared(x, y, i, j)
+    torch.testing.assert_close(found, (x[i].double() - y[j].double()).square().sum(1), rtol=1e-14, atol=0)
+    assert torch.equal(found, squared(y, x, j, i))
+    assert squared(x, x, i[:5], i[:5]).tolist() == [0.0] * 5
+    assert not can_measure(x[:, :47])
+    assert not can_measure(x.double())

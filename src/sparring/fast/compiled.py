@@ -45,6 +45,7 @@ _SIGNATURES: dict[str, tuple[Any, ...]] = {
     "subset": (*[_P] * 8, *[_L] * 2, _D, _F, _I),
     "pack": (*[_P] * 2, *[_L] * 2, _I, _I),
     "screen": (*[_P] * 4, *[_L] * 3, _I, _I),
+    "squared": (*[_P] * 5, *[_L] * 2, _I),
     "columns": (*[_P] * 4, *[_L] * 2, _I),
     "scatter": (*[_P] * 8, *[_L] * 2, _D, _I),
     "dense": (*[_P] * 5, *[_L] * 4, _I, _L, _I),
@@ -84,7 +85,18 @@ class _Unit:
 
 _VECTORS = ("avx512f", "avx512bw", "avx512vl", "fma")
 _TILES = (*_VECTORS, "avx512dq", "avx512bf16", "amx-tile", "amx-bf16", "amx-int8")
-_TILES_ONLY = ("cubes", "subset", "pack", "screen", "columns", "scatter", "dense", "dense_input", "dense_weight")
+_TILES_ONLY = (
+    "cubes",
+    "squared",
+    "subset",
+    "pack",
+    "screen",
+    "columns",
+    "scatter",
+    "dense",
+    "dense_input",
+    "dense_weight",
+)
 #: What computes in a type of numbers.
 _UNITS = {
     torch.bfloat16: _Unit(

@@ -1,8 +1,8 @@
 """Dense layers and what their units choose, maxout or ReLU, by the kernels in C of `sparring.fast.compiled`.
 
 torch writes a matrix with a column for every piece of every unit, five times the layer, and reads it again in every derivative.
-These keep which piece a unit chose, one byte each. Numbers are float32 on all ways; the matrix units multiply them as bfloat16,
-or, within ``in_parts()``, as sums of two bfloat16 numbers, which keep 16 of float32's 24 bits.
+These keep which piece a unit chose, one byte each. Numbers are float32 on all ways; within ``in_parts(1)`` the matrix units
+multiply them as bfloat16, within ``in_parts(2)`` as sums of two bfloat16 numbers, which keep 16 of float32's 24 bits.
 """
 
 from __future__ import annotations
@@ -24,21 +24,21 @@ _THIN = 32  # layers with so few inputs or units read or make samples and logits
 _MOST_PIECES = 255  # a byte names one
 _FEW = 16  # with a smaller batch most of every block would be empty
 
-_IN_PARTS: ContextVar[bool] = ContextVar("in_parts", default=False)
+_PARTS: ContextVar[int] = ContextVar("parts", default=0)
 
 
 @contextmanager
-def in_parts(on: bool = True) -> Iterator[None]:
-    """Let products of float32 inside be computed from two bfloat16 parts of each number, where matrix units do so faster.
+def in_parts(parts: int) -> Iterator[None]:
+    """Compute dense layers inside by the kernels, where they fit.
 
     Args:
-        on: False changes nothing, so that a setting can be passed through.
+        parts: bfloat16 numbers that each float32 number is multiplied as the sum of: 1 or 2; 0 leaves products to torch.
     """
-    token = _IN_PARTS.set(_IN_PARTS.get() or on)
+    token = _PARTS.set(parts)
     try:
         yield
     finally:
-        _IN_PARTS.reset(token)
+        _PARTS.reset(token)
 
 
 def fits(x: Tensor, weight: Tensor) -> bool:
@@ -92,9 +92,8 @@ def largest(x: Tensor) -> Tensor:
 
 def _parts(weight: Tensor) -> int:
     """Return how many parts numbers are to be multiplied in; 0 is to leave them to torch."""
-    if torch.is_autocast_enabled("cpu") and torch.get_autocast_dtype("cpu") is torch.bfloat16:
-        return 2 if min(weight.shape) <= _THIN else 1
-    return 2 if _IN_PARTS.get() else 0
+    parts = _PARTS.get()
+    return 2 if parts and min(weight.shape) <= _THIN else parts
 
 
 def _chosen(x: Tensor, weight: Tensor, bias: Tensor | None, pieces: int, kind: int) -> Tensor:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from dataclasses import dataclass
 
 import torch
@@ -11,6 +12,7 @@ from sparring.fast import is_plain
 from sparring.fast.compiled import library
 
 _SIDE = 32
+_LANES = 16
 GROUP = 16
 """Rows of a screen whose smallest value is found with it."""
 
@@ -70,6 +72,17 @@ class Subset:
         _call("subset", x, rows, centre, p, own, left, right, moments, n, dim, square, scale)
         return cls(p, own, left, right, moments, scale)
 
+    @functools.cached_property
+    def powers(self) -> tuple[float, ...]:
+        """``Σ p^k`` of k from 0 to 3."""
+        return (float(len(self.p)), *(float((self.p**k).sum()) for k in (1, 2, 3)))
+
+    @functools.cached_property
+    def alone(self) -> float:
+        """``Σ (2 p)^3 + 3 (2 p)^2 own``: what pairs of a row with itself give to the first two terms of the kernel."""
+        double = 2 * self.p
+        return float((double**2 * (double + 3 * self.own)).sum())
+
     def higher_orders(self, other: Subset) -> float:
         """Return ``Σ 3 (p_i + q_j) g_ij^2 + g_ij^3`` with ``g = u·v / F``: over all pairs, or two different rows of one set."""
         unit = self.scale * other.scale * self.moments.shape[1]  # of which a product of rows is g
@@ -88,6 +101,26 @@ def _call(name: str, *arguments: Tensor | float | None) -> None:
     kernels = library(torch.bfloat16)
     assert kernels is not None
     kernels.call(name, *arguments)
+
+
+def can_measure(x: Tensor) -> bool:
+    """Return whether `squared` takes ``x [N, F]`` here."""
+    usual = x.dtype is torch.float32 and x.device.type == "cpu" and x.is_contiguous() and x.shape[1] % _LANES == 0
+    return usual and can_screen()
+
+
+def squared(x: Tensor, y: Tensor, i: Tensor, j: Tensor) -> Tensor:
+    """Return ``|x_i - y_j|^2``, the float64 sums of squared differences, equal both ways round.
+
+    Args:
+        x: float32 ``[N, F]``, contiguous; `can_measure`.
+        y: ``[M, F]`` likewise.
+        i: int64 ``[n]``.
+        j: int64 ``[n]``.
+    """
+    found = torch.empty(len(i), dtype=torch.float64)
+    _call("squared", x, y, i.contiguous(), j.contiguous(), found, len(i), x.shape[1])
+    return found
 
 
 def can_screen() -> bool:

@@ -121,13 +121,11 @@ def _of_subsets_by_kernels(
 
 def _sum_of_subset(a: Subset, b: Subset) -> float:
     """Return the sum of the kernel over all pairs, or those of two different samples, split as this module says."""
-    (p0, p1, p2, p3), (q0, q1, q2, q3) = (torch.stack([each.p**n for n in range(4)]).sum(1) for each in (a, b))
-    cubes = p3 * q0 + 3 * (p2 * q1 + p1 * q2) + p0 * q3
+    (p0, p1, p2, p3), (q0, q1, q2, q3) = a.powers, b.powers
     u, v = a.moments, b.moments
-    total = float(cubes + 3 * (u[2] @ v[0] + 2 * (u[1] @ v[1]) + u[0] @ v[2]) / u.shape[1])
-    if a is b:
-        total -= float(((2 * a.p) ** 3 + 3 * (2 * a.p) ** 2 * a.own).sum())
-    return total + a.higher_orders(b)
+    cubes = p3 * q0 + 3 * (p2 * q1 + p1 * q2) + p0 * q3
+    total = cubes + 3 * float(u[2] @ v[0] + 2 * (u[1] @ v[1]) + u[0] @ v[2]) / u.shape[1]
+    return total + a.higher_orders(b) - (a.alone if a is b else 0.0)
 
 
 def _draws(n: int, m: int, subsets: int, size: int, seed: int) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:

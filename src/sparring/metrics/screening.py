@@ -19,7 +19,7 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
-from sparring.fast.pairs import GROUP, can_screen, packed, screen
+from sparring.fast.pairs import GROUP, can_measure, can_screen, packed, screen, squared
 from sparring.metrics.samples import spans
 
 TILE = 8192
@@ -41,6 +41,8 @@ def squared_distances(x: torch.Tensor, y: torch.Tensor, i: torch.Tensor, j: torc
         i: int64 ``[n]``, rows of x.
         j: int64 ``[n]``, rows of y.
     """
+    if can_measure(x) and can_measure(y):
+        return squared(x, y, i, j)
     size = max(1, (CHUNK if x.device.type == "cpu" else 1024 * CHUNK) // x.shape[1])
     found = torch.empty(len(i), dtype=torch.float64, device=x.device)
     held = torch.empty(size, x.shape[1], dtype=x.dtype, device=x.device)

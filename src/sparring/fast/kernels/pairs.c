@@ -250,3 +250,20 @@ int sparring_screen(const bf16 *left, const bf16 *right, bf16 *values, bf16 *min
     }
     return 0;
 }
+
+/* |x_i - y_j|^2 of n pairs of rows of x and y [..][F] in float64; F is a multiple of 16. */
+int sparring_squared(const float *x, const float *y, const int64_t *i, const int64_t *j, double *to, long n, long features, int threads) {
+#pragma omp parallel for num_threads(threads) schedule(static)
+    for (long at = 0; at < n; at++) {
+        const float *a = x + i[at] * features, *b = y + j[at] * features;
+        __m512d low = _mm512_setzero_pd(), high = low;
+        for (long f = 0; f < features; f += 16) {
+            __m512d d = _mm512_sub_pd(_mm512_cvtps_pd(_mm256_loadu_ps(a + f)), _mm512_cvtps_pd(_mm256_loadu_ps(b + f)));
+            __m512d e = _mm512_sub_pd(_mm512_cvtps_pd(_mm256_loadu_ps(a + f + 8)), _mm512_cvtps_pd(_mm256_loadu_ps(b + f + 8)));
+            low = _mm512_fmadd_pd(d, d, low);
+            high = _mm512_fmadd_pd(e, e, high);
+        }
+        to[at] = _mm512_reduce_add_pd(_mm512_add_pd(low, high));
+    }
+    return 0;
+}
