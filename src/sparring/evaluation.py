@@ -142,9 +142,8 @@ def evaluate(
     subject = open_subject(source, seed, device, data_root)
     families = _asked(metrics)
     data = _real_data(subject, against, data_root)
-    exam = _exam(subject, families, test, data_root)
     count = _count(subject, n)
-    taught = _taught(subject, families, against, data, exam, count, data_root)
+    taught = _taught(subject, families, count, against, test, data_root)
     rest = tuple(family for family in families if subject.labels is None or family not in TAUGHT)
     if taught and not rest and "all" not in metrics:
         return Evaluation(subject, taught)
@@ -163,46 +162,43 @@ def evaluate(
     return Evaluation(subject, scores + taught, copying, pairs)
 
 
-def _exam(
-    subject: Subject, families: Sequence[str], test: str | Path | None, data_root: Path | None
-) -> tuple[Data, ...]:
-    """Return what ``--test`` names, in the shape of what is measured: the test set of a data set, or all of a folder."""
-    if subject.labels is None and "gain" in families:
-        raise UsageError(
-            f"--metrics gain: {subject.origin} has no labels of its own; put images into a subfolder for each class."
-        )
-    if test is None:
-        return ()
-    if subject.labels is None or not set(families) & set(TAUGHT):
-        raise UsageError(
-            f"--test {test}: only --metrics {' and '.join(TAUGHT)} of images in a subfolder for each class are tested on it; "
-            "leave it out."
-        )
-    data = _like(subject, test, data_root)
-    if data.held_out is None:
-        return (data,)
-    return (data.held_out,) if str(test) in SOURCES else (data, data.held_out)
-
-
 def _taught(
     subject: Subject,
     families: Sequence[str],
-    against: str | Path | None,
-    data: Data,
-    exam: tuple[Data, ...],
     count: int,
+    against: str | Path | None,
+    test: str | Path | None,
     data_root: Path | None,
 ) -> tuple[Score, ...]:
     """Measure what images with labels of their own teach a classifier."""
     wanted = [family for family in families if family in TAUGHT]
+    if subject.labels is None and "gain" in wanted:
+        raise UsageError(
+            f"--metrics gain: {subject.origin} has no labels of its own; put images into a subfolder for each class."
+        )
     if subject.labels is None or not wanted:
+        if test is not None:
+            raise UsageError(
+                f"--test {test}: only --metrics {' and '.join(TAUGHT)} of images in a subfolder for each class are tested on it; "
+                "leave it out."
+            )
         return ()
-    if data.shape != subject.shape and against is not None:  # a data set is opened at its own size, for extractors
-        data = _like(subject, against, data_root)
+    assert against is not None  # only runs have data of their own
+    data, exam = _like(subject, against, data_root), _exam(subject, test, data_root)
     made = _samples(subject, count), subject.labels[:count], subject.class_names
     return tuple(
         Score(name, value, how, None) for family in wanted for name, value, how in teach(family, made, data, exam)
     )
+
+
+def _exam(subject: Subject, test: str | Path | None, data_root: Path | None) -> tuple[Data, ...]:
+    """Return what ``--test`` names, in the size of what is measured: the test set of a data set, or all of a folder."""
+    if test is None:
+        return ()
+    data = _like(subject, test, data_root)
+    if data.held_out is None:
+        return (data,)
+    return (data.held_out,) if str(test) in SOURCES else (data, data.held_out)
 
 
 def _samples(subject: Subject, count: int) -> Tensor:
