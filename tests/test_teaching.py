@@ -45,6 +45,7 @@ def folders(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     base = tmp_path_factory.mktemp("classes")
     return {
         "few": write_classes(base / "few", 0, 2),
+        "more": write_classes(base / "more", 0, 20),
         "made": write_classes(base / "made", 100, 40),
         "wrong": write_classes(base / "wrong", 100, 40, swap=True),
         "test": write_classes(base / "test", 200, 30),
@@ -90,6 +91,14 @@ def test_the_protocol_names_both_sets(folders: dict[str, Path], tmp_path: Path) 
     assert {(each.reference, each.split, each.n_reference) for each in protocols} == {("few tested on test", "test", 6)}
 
 
+def test_all_of_a_folder_is_real_where_the_test_is_another(folders: dict[str, Path]) -> None:
+    """A tenth of 50 images and more is held out of training: the generator saw all of each class, so all of them count."""
+    beside = evaluate(folders["made"], folders["more"], metrics=["gain"], test=folders["test"]).scores[0].protocol
+    within = evaluate(folders["made"], folders["more"], metrics=["cas"]).scores[0].protocol
+    assert (beside.n_reference, beside.split) == (60, "test")
+    assert (within.n_reference, within.split) == (6, "held-out")
+
+
 def test_what_cannot_be_taught_is_one_sentence(folders: dict[str, Path], tmp_path: Path) -> None:
     flat = tmp_path / "flat"
     flat.mkdir()
@@ -99,7 +108,7 @@ def test_what_cannot_be_taught_is_one_sentence(folders: dict[str, Path], tmp_pat
         evaluate(flat, folders["few"], metrics=["gain"], test=folders["test"])
     with pytest.raises(UsageError, match="flat has no labels; a folder needs a subfolder for each class"):
         evaluate(folders["made"], folders["few"], metrics=["gain"], test=flat)
-    with pytest.raises(UsageError, match="nothing of few is held out to test on; name other labelled images"):
+    with pytest.raises(UsageError, match="name labelled images that no generator has seen, to test on"):
         evaluate(folders["made"], folders["few"], metrics=["gain"])
     with pytest.raises(UsageError, match="the synthetic images have a class '0', and other has only 7, 8"):
         evaluate(folders["made"], folders["few"], metrics=["gain"], test=_renamed(tmp_path / "other"))

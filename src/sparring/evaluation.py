@@ -128,8 +128,8 @@ def evaluate(
         n: generated samples; 10,000 of a generator or a named data set and all of a folder if None.
         seed: of the latents.
         split: compare with ``"held-out"`` or ``"train"``; see `build_judge` if None.
-        test: labelled real images that the generator has not seen, for ``cas`` and ``gain``; what is held out of ``against``
-            if None.
+        test: labelled real images that no generator has seen, for ``gain`` and ``cas`` of a labelled folder; if None, ``cas``
+            takes what is held out of ``against``.
         data_root: folder that holds data sets already downloaded.
         device: where the generator computes; features are always computed on the CPU.
 
@@ -184,21 +184,23 @@ def _taught(
             )
         return ()
     assert against is not None  # only runs have data of their own
-    data, exam = _like(subject, against, data_root), _exam(subject, test, data_root)
+    data, exam = _like(subject, against, data_root), () if test is None else _exam(subject, test, data_root)
+    few = (data,) if test is None or str(against) in SOURCES else _whole(data)
     made = _samples(subject, count), subject.labels[:count], subject.class_names
     return tuple(
-        Score(name, value, how, None) for family in wanted for name, value, how in teach(family, made, data, exam)
+        Score(name, value, how, None) for family in wanted for name, value, how in teach(family, made, few, exam)
     )
 
 
-def _exam(subject: Subject, test: str | Path | None, data_root: Path | None) -> tuple[Data, ...]:
+def _exam(subject: Subject, test: str | Path, data_root: Path | None) -> tuple[Data, ...]:
     """Return what ``--test`` names, in the size of what is measured: the test set of a data set, or all of a folder."""
-    if test is None:
-        return ()
     data = _like(subject, test, data_root)
-    if data.held_out is None:
-        return (data,)
-    return (data.held_out,) if str(test) in SOURCES else (data, data.held_out)
+    return (data.held_out,) if str(test) in SOURCES and data.held_out is not None else _whole(data)
+
+
+def _whole(data: Data) -> tuple[Data, ...]:
+    """Return both parts of a folder: some of it was held out for training's sake."""
+    return (data,) if data.held_out is None else (data, data.held_out)
 
 
 def _samples(subject: Subject, count: int) -> Tensor:
@@ -270,8 +272,7 @@ def open_subject(
     if not path.exists() and str(source) not in SOURCES:
         raise UsageError(f"evaluate: there is no run, folder or zip at {source}, and no data set of that name.")
     data = open_data(source, data_root=data_root)
-    # Opening a folder holds some of it out for training's sake; what is measured is all of it.
-    parts = (data,) if str(source) in SOURCES or data.held_out is None else (data, data.held_out)
+    parts = (data,) if str(source) in SOURCES else _whole(data)
     total = sum(map(len, parts))
     order = np.random.default_rng(0).permutation(total)
     named, labels = str(source) in SOURCES, [part.labels for part in parts if part.labels is not None]

@@ -23,7 +23,7 @@ FAMILIES = ("cas", "gain")
 def teach(
     family: str,
     made: tuple[Tensor, npt.NDArray[np.int64], tuple[str, ...]],
-    real: Data,
+    real: tuple[Data, ...],
     test: tuple[Data, ...],
 ) -> list[tuple[str, Estimate, Protocol]]:
     """Return the scores of a family in `FAMILIES`.
@@ -31,8 +31,8 @@ def teach(
     Args:
         family: ``"cas"`` or ``"gain"``.
         made: synthetic images ``[N, C, H, W]`` in [-1, 1], their labels ``[N]``, and the names of the classes.
-        real: the real images: few, beside which the synthetic ones are tried.
-        test: parts of one labelled set that no generator has seen; if none, what is held out of the real images.
+        real: parts of the real images: few, beside which the synthetic ones are tried.
+        test: parts of one labelled set that no generator has seen; if none, ``"cas"`` takes what is held out of the real ones.
 
     Returns:
         Name, value and protocol of each.
@@ -40,12 +40,11 @@ def teach(
     Raises:
         UsageError: labels are missing, or classes or shapes do not fit together.
     """
-    parts, part = (test, "test") if test else ((real.held_out,), "held-out") if real.held_out else ((real,), "train")
+    kept = real[0].held_out
+    parts, part = (test, "test") if test else ((kept,), "held-out") if kept else (real, "train")
     shown, names = parts[0].name, parts[0].class_names
     x, labels, classes = made
-    exam = LabelledImages(
-        *(torch.cat(each) for each in zip(*(_labelled(data, names, shown) for data in parts), strict=True))
-    )
+    exam = _labelled(parts, names, shown)
     synthetic = LabelledImages(x, _in_terms_of(names, classes, labels, "the synthetic images", shown))
     digest = _digest(*parts)
     protocol = Protocol(
@@ -64,13 +63,12 @@ def teach(
     )
     if family == "cas":
         return [("cas", classification_accuracy(synthetic, exam), protocol)]
-    if part == "train":
-        raise UsageError(
-            f"--metrics gain: nothing of {real.name} is held out to test on; name other labelled images (--test)."
-        )
-    found = augmentation_gain(LabelledImages(*_labelled(real, names, shown)), synthetic, exam)
-    beside = f"{real.name} tested on {shown}"
-    protocol = replace(protocol, reference=beside, data_sha256=_digest(real, *parts), n_reference=len(real))
+    if not test:  # what is held out of these may be what a generator of one class was trained on
+        raise UsageError("--metrics gain: name labelled images that no generator has seen, to test on (--test).")
+    few = _labelled(real, names, shown)
+    found = augmentation_gain(few, synthetic, exam)
+    beside = f"{real[0].name} tested on {shown}"
+    protocol = replace(protocol, reference=beside, data_sha256=_digest(*real, *parts), n_reference=len(few.y))
     values = {"augmentation_gain": found.gain, "accuracy_real": found.real, "accuracy_both": found.both}
     return [(name, value, protocol.of(name)) for name, value in values.items()]
 
@@ -82,14 +80,17 @@ def _digest(*parts: Data) -> str:
     return whole[:SHORT_HASH]
 
 
-def _labelled(data: Data, names: tuple[str, ...], shown: str) -> tuple[Tensor, Tensor]:
-    """Return images and their labels as places among the names."""
-    if data.labels is None:
-        raise UsageError(
-            f"--metrics {'|'.join(FAMILIES)}: {data.name} has no labels; a folder needs a subfolder for each class."
-        )
-    labels = _in_terms_of(names, data.class_names, data.labels.astype(np.int64), data.name, shown)
-    return torch.cat(list(batches(data))), labels
+def _labelled(parts: tuple[Data, ...], names: tuple[str, ...], shown: str) -> LabelledImages:
+    """Return images with their labels as places among the names."""
+    x, y = [], []
+    for data in parts:
+        if data.labels is None:
+            raise UsageError(
+                f"--metrics {'|'.join(FAMILIES)}: {data.name} has no labels; a folder needs a subfolder for each class."
+            )
+        x += list(batches(data))
+        y.append(_in_terms_of(names, data.class_names, data.labels.astype(np.int64), data.name, shown))
+    return LabelledImages(torch.cat(x), torch.cat(y))
 
 
 def _in_terms_of(

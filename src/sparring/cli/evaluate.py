@@ -44,8 +44,8 @@ def evaluate(
         n: Generated samples; 10,000 of a generator and all of a folder if left out.
         seed: Of the latents.
         split: Compare with held-out or train images; held-out where there are any.
-        test: Labelled real images that no generator has seen, for cas and gain of a labelled folder; what is held out of
-            --against if left out.
+        test: Labelled real images that no generator has seen, for gain and cas of a labelled folder; cas takes what is held
+            out of --against if left out.
         data_root: Folder that holds data sets already downloaded.
         device: Where the generator computes.
         pairs: A .png file for the samples most like training images; copies.png in the run directory if left out.
