@@ -7,7 +7,7 @@ import torch
 
 from sparring.fast import plain
 from sparring.fast.compiled import library
-from sparring.fast.scatter import can_scatter, column_ends, scatter
+from sparring.fast.scatter import can_scatter, column_summary, scatter
 
 pytestmark = pytest.mark.skipif(
     library(torch.bfloat16) is None, reason="needs a processor with matrix units, and a C compiler"
@@ -42,7 +42,7 @@ def test_scatter_is_that_of_numbers_rounded_to_steps(count: int, features: int, 
 
 def test_columns() -> None:
     x = samples(2100, 48)
-    sums, low, high = column_ends(x)
+    sums, low, high = column_summary(x)
     torch.testing.assert_close(sums, x.double().sum(0), rtol=1e-12, atol=1e-9)
     assert torch.equal(low, x.amin(0))
     assert torch.equal(high, x.amax(0))
@@ -55,7 +55,7 @@ def test_numbers_do_not_depend_on_the_threads() -> None:
         for count in (1, 2, 5):
             torch.set_num_threads(count)
             total, trace = scatter(x, None, centre.float(), torch.full((96,), STEPS), centre, 2100.0)
-            found.append((total, trace, column_ends(x)[0]))
+            found.append((total, trace, column_summary(x)[0]))
     finally:
         torch.set_num_threads(threads)
     assert all(torch.equal(a, b) for other in found[1:] for a, b in zip(found[0], other, strict=True))

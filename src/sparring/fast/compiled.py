@@ -17,12 +17,14 @@ import shutil
 import subprocess
 import sys
 import tempfile
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import torch
+
+from sparring.fast import is_plain
 
 SOURCES = Path(__file__).parent / "kernels"
 _FLAGS = ("-std=gnu11", "-O3", "-fPIC", "-fopenmp")
@@ -41,6 +43,9 @@ _SIGNATURES: dict[str, tuple[Any, ...]] = {
     "sums": (*[_P] * 2, *[_L] * 2, _I),
     "leak": (_P, _L, _F, _I),
     "leak_gradient": (*[_P] * 3, _L, _F, _I),
+}
+#: Likewise, of those that only matrix units have.
+_TILE_SIGNATURES: dict[str, tuple[Any, ...]] = {
     "cubes": (*[_P] * 5, *[_L] * 3, _I, _I),
     "subset": (*[_P] * 8, *[_L] * 2, _D, _F, _I),
     "pack": (*[_P] * 2, *[_L] * 2, _I, _I),
@@ -72,7 +77,7 @@ class _Unit:
         sources: stems of the files.
         extensions: of the instruction set.
         suffix: of the functions' names.
-        lacks: functions that there are not.
+        signatures: of the functions.
     """
 
     name: str
@@ -80,29 +85,22 @@ class _Unit:
     sources: tuple[str, ...]
     extensions: tuple[str, ...]
     suffix: str = ""
-    lacks: tuple[str, ...] = ()
+    signatures: Mapping[str, tuple[Any, ...]] = field(default_factory=lambda: _SIGNATURES)
 
 
 _VECTORS = ("avx512f", "avx512bw", "avx512vl", "fma")
 _TILES = (*_VECTORS, "avx512dq", "avx512bf16", "amx-tile", "amx-bf16", "amx-int8")
-_TILES_ONLY = (
-    "cubes",
-    "squared",
-    "subset",
-    "pack",
-    "screen",
-    "columns",
-    "scatter",
-    "dense",
-    "dense_input",
-    "dense_weight",
-)
 #: What computes in a type of numbers.
 _UNITS = {
     torch.bfloat16: _Unit(
-        "matrix units (AMX)", _has_tiles, ("convolution", "images", "norm", "pairs", "scatter", "dense"), _TILES
+        "matrix units (AMX)",
+        _has_tiles,
+        ("convolution", "images", "norm", "pairs", "scatter", "dense"),
+        _TILES,
+        "",
+        _SIGNATURES | _TILE_SIGNATURES,
     ),
-    torch.float32: _Unit("vectors of 16 (AVX-512)", _has_vectors, ("float32", "images32"), _VECTORS, "32", _TILES_ONLY),
+    torch.float32: _Unit("vectors of 16 (AVX-512)", _has_vectors, ("float32", "images32"), _VECTORS, "32"),
 }
 
 
@@ -125,11 +123,10 @@ class Library:
         """
         library = ctypes.CDLL(str(path))
         self._functions: dict[str, Callable[..., int]] = {}
-        for name, arguments in _SIGNATURES.items():
-            if name not in unit.lacks:
-                function = getattr(library, f"sparring_{name}{unit.suffix}")
-                function.argtypes = arguments
-                self._functions[name] = function
+        for name, arguments in unit.signatures.items():
+            function = getattr(library, f"sparring_{name}{unit.suffix}")
+            function.argtypes = arguments
+            self._functions[name] = function
         self._allow = getattr(library, "sparring_allow", lambda: 0)
 
     def call(self, name: str, *arguments: Any) -> None:
@@ -158,6 +155,18 @@ def library(dtype: torch.dtype) -> Library | None:
         dtype: what they are to compute in.
     """
     return _found(dtype)[0]
+
+
+def available(dtype: torch.dtype) -> bool:
+    """Return whether the kernels are there, and torch's own were not asked for."""
+    return not is_plain() and library(dtype) is not None
+
+
+def call(dtype: torch.dtype, name: str, *arguments: Any) -> None:
+    """Call a function of a `library` that there is; see `Library.call`."""
+    kernels = library(dtype)
+    assert kernels is not None
+    kernels.call(name, *arguments)
 
 
 def why_not(dtype: torch.dtype) -> str:

@@ -16,9 +16,9 @@ import torch
 from torch import Tensor
 from torch.autograd.function import FunctionCtx
 
-from sparring.fast import is_plain
-from sparring.fast.compiled import Library, library
+from sparring.fast.compiled import available, call
 
+_TILES = torch.bfloat16  # whose kernels these are
 _LINEAR, _LARGEST, _POSITIVE, _GIVEN = range(4)
 _THIN = 32  # layers with so few inputs or units read or make samples and logits, and lose nothing by a second part
 _MOST_PIECES = 255  # a byte names one
@@ -49,7 +49,7 @@ def fits(x: Tensor, weight: Tensor) -> bool:
         weight: its weights.
     """
     usual = x.dtype is weight.dtype is torch.float32 and x.ndim == 2 and x.device.type == "cpu" and len(x) >= _FEW
-    return usual and _parts(weight) > 0 and not is_plain() and library(torch.bfloat16) is not None
+    return usual and _parts(weight) > 0 and available(_TILES)
 
 
 def linear(x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
@@ -101,12 +101,6 @@ def _chosen(x: Tensor, weight: Tensor, bias: Tensor | None, pieces: int, kind: i
     return y
 
 
-def _kernels() -> Library:
-    found = library(torch.bfloat16)
-    assert found is not None
-    return found
-
-
 class _Chosen(torch.autograd.Function):
     """A layer whose units choose, and what they chose for all derivatives."""
 
@@ -115,7 +109,7 @@ class _Chosen(torch.autograd.Function):
         x, weight, units = x.contiguous(), weight.contiguous(), len(weight) // pieces
         which = None if kind == _LINEAR else torch.empty(len(x), units, dtype=torch.uint8)
         y = torch.empty(len(x), units)
-        _kernels().call("dense", x, weight, bias, which, y, len(x), x.shape[1], units, pieces, kind, parts)
+        call(_TILES, "dense", x, weight, bias, which, y, len(x), x.shape[1], units, pieces, kind, parts)
         ctx.save_for_backward(x, weight, which)
         ctx.pieces, ctx.parts = pieces, parts
         return y
@@ -149,10 +143,10 @@ class _Third(torch.autograd.Function):
         units = len(weight) // pieces
         if slopes is None:
             y, kind = torch.empty(len(x), units), _LINEAR if which is None else _GIVEN
-            _kernels().call("dense", x, weight, None, which, y, len(x), x.shape[1], units, pieces, kind, parts)
+            call(_TILES, "dense", x, weight, None, which, y, len(x), x.shape[1], units, pieces, kind, parts)
             return y
         dx = torch.empty(len(slopes), weight.shape[1])
-        _kernels().call("dense_input", slopes, which, weight, dx, len(dx), dx.shape[1], units, pieces, parts)
+        call(_TILES, "dense_input", slopes, which, weight, dx, len(dx), dx.shape[1], units, pieces, parts)
         return dx
 
     @staticmethod
@@ -185,7 +179,7 @@ def _weight_gradient(
     weight = torch.empty(pieces * units, x.shape[1])
     bias = torch.empty(pieces * units) if by_bias else None
     sizes = len(x), x.shape[1], units, pieces, parts
-    _kernels().call("dense_weight", slopes, which, x.contiguous(), weight, bias, *sizes)
+    call(_TILES, "dense_weight", slopes, which, x.contiguous(), weight, bias, *sizes)
     return weight, bias
 
 

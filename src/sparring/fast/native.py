@@ -13,7 +13,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from sparring.fast.compiled import library
+from sparring.fast.compiled import call, library
 from sparring.fast.shapes import Geometry
 
 _SIDE = 32  # images, or channels, of a block
@@ -127,9 +127,7 @@ def _empty(dtype: torch.dtype, *shape: int) -> Tensor:
 
 def _call(name: str, *arguments: Tensor | int | ctypes.Array[ctypes.c_long] | None) -> None:
     assert isinstance(arguments[0], Tensor)
-    kernels = library(arguments[0].dtype)
-    assert kernels is not None
-    kernels.call(name, *arguments)
+    call(arguments[0].dtype, name, *arguments)
 
 
 def _shape(images: int, geometry: Geometry) -> ctypes.Array[ctypes.c_long]:

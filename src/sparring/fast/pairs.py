@@ -8,10 +8,10 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from sparring.fast import is_plain
-from sparring.fast.compiled import library
+from sparring.fast.compiled import available, call
 
 _SIDE = 32
+_TILES = torch.bfloat16  # whose kernels these are
 _LANES = 16
 GROUP = 16
 """Rows of a screen whose smallest value is found with it."""
@@ -19,7 +19,7 @@ GROUP = 16
 
 def can_cube(features: int) -> bool:
     """Return whether `sum_of_cubes` takes rows of so many numbers here."""
-    return features % _SIDE == 0 and not is_plain() and library(torch.bfloat16) is not None
+    return features % _SIDE == 0 and available(_TILES)
 
 
 def sum_of_cubes(a: Tensor, b: Tensor | None) -> float:
@@ -69,7 +69,7 @@ class Subset:
         p, own = torch.empty(2, n, dtype=torch.float64)
         left, right = torch.empty(2, -(-n // _SIDE) * _SIDE, dim, dtype=torch.bfloat16)
         moments, square = torch.empty(3, dim, dtype=torch.float64), float(centre.double().square().sum())
-        _call("subset", x, rows, centre, p, own, left, right, moments, n, dim, square, scale)
+        call(_TILES, "subset", x, rows, centre, p, own, left, right, moments, n, dim, square, scale)
         return cls(p, own, left, right, moments, scale)
 
     @functools.cached_property
@@ -93,20 +93,14 @@ class Subset:
 
 def _cubes(left: Tensor, right: Tensor, p: Tensor | None, q: Tensor | None, n: int, m: int, within: bool) -> float:
     total = torch.empty((), dtype=torch.float64)
-    _call("cubes", left, right, p, q, total, n, m, left.shape[1], int(within))
+    call(_TILES, "cubes", left, right, p, q, total, n, m, left.shape[1], int(within))
     return float(total)
-
-
-def _call(name: str, *arguments: Tensor | float | None) -> None:
-    kernels = library(torch.bfloat16)
-    assert kernels is not None
-    kernels.call(name, *arguments)
 
 
 def can_measure(x: Tensor) -> bool:
     """Return whether `squared` takes ``x [N, F]`` here."""
     usual = x.dtype is torch.float32 and x.device.type == "cpu" and x.is_contiguous() and x.shape[1] % _LANES == 0
-    return usual and can_screen()
+    return usual and available(_TILES)
 
 
 def squared(x: Tensor, y: Tensor, i: Tensor, j: Tensor) -> Tensor:
@@ -119,13 +113,13 @@ def squared(x: Tensor, y: Tensor, i: Tensor, j: Tensor) -> Tensor:
         j: int64 ``[n]``.
     """
     found = torch.empty(len(i), dtype=torch.float64)
-    _call("squared", x, y, i.contiguous(), j.contiguous(), found, len(i), x.shape[1])
+    call(_TILES, "squared", x, y, i.contiguous(), j.contiguous(), found, len(i), x.shape[1])
     return found
 
 
 def can_screen() -> bool:
     """Return whether `screen` computes here."""
-    return not is_plain() and library(torch.bfloat16) is not None
+    return available(_TILES)
 
 
 def packed(rows: Tensor, *, right: bool) -> Tensor:
@@ -138,7 +132,7 @@ def packed(rows: Tensor, *, right: bool) -> Tensor:
     depth = -(-rows.shape[1] // _SIDE) * _SIDE
     rows = torch.nn.functional.pad(rows, (0, depth - rows.shape[1])).contiguous()
     found = torch.empty(-(-len(rows) // _SIDE) * _SIDE, depth, dtype=torch.bfloat16)
-    _call("pack", rows, found, len(rows), depth, int(right))
+    call(_TILES, "pack", rows, found, len(rows), depth, int(right))
     return found
 
 
@@ -154,4 +148,4 @@ def screen(left: Tensor, right: Tensor, values: Tensor, minima: Tensor, rows: in
         no_diagonal: whether to make the diagonal infinite.
     """
     sizes = rows, values.shape[1], left.shape[1], int(no_diagonal)
-    _call("screen", left, right, values, minima, *sizes)
+    call(_TILES, "screen", left, right, values, minima, *sizes)

@@ -5,22 +5,22 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from sparring.fast import is_plain
-from sparring.fast.compiled import library
+from sparring.fast.compiled import available, call
 
 _SIDE = 32
+_TILES = torch.bfloat16  # whose kernels these are
 
 
 def can_scatter(features: Tensor) -> bool:
-    """Return whether `column_ends` and `scatter` take ``features [N, F]`` here."""
+    """Return whether `column_summary` and `scatter` take ``features [N, F]`` here."""
     usual = features.dtype is torch.float32 and features.device.type == "cpu" and features.shape[1] % _SIDE == 0
-    return usual and not is_plain() and library(torch.bfloat16) is not None
+    return usual and available(_TILES)
 
 
-def column_ends(features: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+def column_summary(features: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     """Return sums of features ``[N, F]`` in float64, and smallest and largest numbers, ``[F]`` each."""
     sums, low, high = torch.empty(features.shape[1], dtype=torch.float64), *torch.empty(2, features.shape[1])
-    _call("columns", features.contiguous(), sums, low, high, *features.shape)
+    call(_TILES, "columns", features.contiguous(), sums, low, high, *features.shape)
     return sums, low, high
 
 
@@ -43,11 +43,5 @@ def scatter(
     dim = features.shape[1]
     total, trace = torch.empty(dim, dim, dtype=torch.float64), torch.empty(dim, dtype=torch.float64)
     given = features.contiguous(), roots, middle, steps, 1 / steps.double(), middle.double() - centre
-    _call("scatter", *given, total, trace, *features.shape, count)
+    call(_TILES, "scatter", *given, total, trace, *features.shape, count)
     return total, trace
-
-
-def _call(name: str, *arguments: Tensor | float | None) -> None:
-    kernels = library(torch.bfloat16)
-    assert kernels is not None
-    kernels.call(name, *arguments)

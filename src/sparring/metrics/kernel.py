@@ -26,7 +26,7 @@ import torch
 
 from sparring.errors import UsageError
 from sparring.fast.pairs import Subset, can_cube, sum_of_cubes
-from sparring.fast.scatter import can_scatter, column_ends
+from sparring.fast.scatter import can_scatter, column_summary
 from sparring.metrics.arrays import FeatureArray
 from sparring.metrics.estimate import Estimate, from_standard_error
 from sparring.metrics.moments import mean_of, scatter
@@ -89,7 +89,7 @@ def kernel_distance(
         )
     centre = ((mean_of(x) + mean_of(y)) / 2).bfloat16().double()  # so that features that are often 0 are so few bits
     if subsets and can_scatter(x) and product_dtype("cpu") is torch.bfloat16:
-        ends = torch.stack([end for each in (x, y) for end in column_ends(each)[1:]])
+        ends = torch.stack([end for each in (x, y) for end in column_summary(each)[1:]])
         if float(ends.abs().max()) <= _USUAL:
             largest = float((ends - centre).abs().max())
             return _of_subsets_by_kernels(x, y, centre.float(), _below_one(largest), subsets, subset_size, seed)

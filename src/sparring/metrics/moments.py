@@ -7,7 +7,7 @@ import numpy.typing as npt
 import torch
 
 from sparring.errors import UsageError
-from sparring.fast.scatter import can_scatter, column_ends
+from sparring.fast.scatter import can_scatter, column_summary
 from sparring.fast.scatter import scatter as scatter_by_kernels
 from sparring.metrics.arrays import FeatureArray
 from sparring.metrics.samples import feature_tensor, spans
@@ -123,7 +123,7 @@ def mean_of(features: torch.Tensor) -> torch.Tensor:
 def _mean_and_ends(features: torch.Tensor) -> tuple[torch.Tensor, Ends | None]:
     """Return the mean, and the ends if they are found with it."""
     if can_scatter(features):
-        sums, low, high = column_ends(features)
+        sums, low, high = column_summary(features)
         return sums / len(features), (low, high)
     parts = [features[rows].sum(0, dtype=torch.float64) for rows in spans(len(features), _SLAB)]
     return torch.stack(parts).sum(0) / len(features), None

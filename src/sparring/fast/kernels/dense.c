@@ -124,6 +124,16 @@ static inline void add_products(const bf16 *left, const bf16 *right, long blocks
     }
 }
 
+/* Find memory for so many numbers of both sides. Returns 0, or 1 without memory. */
+static int take_sides(bf16 **left, long rows, bf16 **right, long columns) {
+    *left = lines(rows, sizeof(bf16));
+    *right = lines(columns, sizeof(bf16));
+    if (*left && *right) return 0;
+    free(*left);
+    free(*right);
+    return 1;
+}
+
 static void write_sums(float *to, long row, long rows, long columns, const float *sums) {
     for (long r = 0; r < least(SIDE, rows); r++) {
         _mm512_mask_storeu_ps(to + r * row, first(columns), _mm512_load_ps(sums + r * SIDE));
@@ -154,12 +164,8 @@ int sparring_dense(const float *x, const float *weight, const float *bias, uint8
                    long pieces, int kind, long parts, int threads) {
     long tall = ceil_div(batch, SIDE), depth = ceil_div(inputs, SIDE), wide = ceil_div(units, SIDE), panel = depth * parts * BLOCK;
     long spans = least(tall, threads), span = ceil_div(tall, spans);
-    bf16 *left = lines(tall * panel, sizeof(bf16)), *right = lines(threads * pieces * panel, sizeof(bf16));
-    if (!left || !right) {
-        free(left);
-        free(right);
-        return 1;
-    }
+    bf16 *left, *right;
+    if (take_sides(&left, tall * panel, &right, threads * pieces * panel)) return 1;
 #pragma omp parallel num_threads(threads)
     {
         float sums[BLOCK] __attribute__((aligned(64)));
@@ -206,12 +212,8 @@ int sparring_dense_input(const float *slopes, const uint8_t *which, const float 
                          long pieces, long parts, int threads) {
     long tall = ceil_div(batch, SIDE), depth = ceil_div(units, SIDE), wide = ceil_div(inputs, SIDE);
     long panel = pieces * depth * parts * BLOCK;
-    bf16 *left = lines(threads * panel, sizeof(bf16)), *right = lines(wide * panel, sizeof(bf16));
-    if (!left || !right) {
-        free(left);
-        free(right);
-        return 1;
-    }
+    bf16 *left, *right;
+    if (take_sides(&left, threads * panel, &right, wide * panel)) return 1;
 #pragma omp parallel num_threads(threads)
     {
         float sums[BLOCK] __attribute__((aligned(64)));
@@ -241,12 +243,8 @@ int sparring_dense_input(const float *slopes, const uint8_t *which, const float 
 int sparring_dense_weight(const float *slopes, const uint8_t *which, const float *x, float *weight, float *bias, long batch, long inputs,
                           long units, long pieces, long parts, int threads) {
     long depth = ceil_div(batch, SIDE), tall = ceil_div(units, SIDE), wide = ceil_div(inputs, SIDE), panel = depth * parts * BLOCK;
-    bf16 *left = lines(threads * panel, sizeof(bf16)), *right = lines(wide * panel, sizeof(bf16));
-    if (!left || !right) {
-        free(left);
-        free(right);
-        return 1;
-    }
+    bf16 *left, *right;
+    if (take_sides(&left, threads * panel, &right, wide * panel)) return 1;
 #pragma omp parallel num_threads(threads)
     {
         float sums[BLOCK] __attribute__((aligned(64)));
