@@ -1,7 +1,7 @@
-"""Speed of a training step on a processor, in three lanes.
+"""Speed of a training step, in three lanes.
 
     python bench/speed.py --lane A [--network case-study|dcgan-64] [--steps 200]
-    python bench/speed.py --lane B [--network case-study|dcgan-64] [--rounds 7] [--steps 5]
+    python bench/speed.py --lane B [--network case-study|dcgan-64] [--device cuda] [--rounds 7] [--steps 5]
     python bench/speed.py --lane C --preset NAME --data-root DATA --fd 8.43 --class-kl 0.0486 [--seeds 5]
 
 * **A, same maths**: the same networks, weights, images and latents in float32: how far the loss curves are apart.
@@ -31,6 +31,7 @@ import torch
 
 import sparring.cli
 from sparring.runs import run_directories
+from sparring.runtime import pick_device
 from sparring.speed.agreement import loss_curves
 from sparring.speed.contenders import CONTENDERS, PRESETS, Course
 
@@ -42,10 +43,11 @@ _POLL = 0.1  # seconds
 def main() -> None:
     options = parse()
     torch.set_num_threads(options.threads)
-    course = Course(options.network, options.batch_size, options.threads)
+    course = Course(options.network, options.batch_size, options.threads, pick_device(options.device))
     lanes = {"A": same_maths, "B": same_recipe, "C": time_to_quality}
     result = lanes[options.lane](options, course)
     name = options.preset if options.lane == "C" else options.network
+    name += f"-{course.device.type}" if course.device.type != "cpu" else ""
     RESULTS.mkdir(parents=True, exist_ok=True)
     path = RESULTS / f"{options.lane}-{name}.json"
     path.write_text(json.dumps(facts(options) | result, indent=1) + "\n")
@@ -58,6 +60,7 @@ def parse() -> argparse.Namespace:
     parser.add_argument("--network", choices=list(PRESETS), default="case-study", help="lanes A and B")
     parser.add_argument("--batch-size", type=int, default=128)
     parser.add_argument("--threads", type=int, default=os.cpu_count() or 1)
+    parser.add_argument("--device", default="cpu", help="lane B")
     parser.add_argument("--steps", type=int, help="of lane A (200), or of a block of lane B")
     parser.add_argument("--rounds", type=int, default=7, help="lane B")
     parser.add_argument("--preset", help="lane C: the recipe")
@@ -66,6 +69,10 @@ def parse() -> argparse.Namespace:
     parser.add_argument("--class-kl", type=float, help="lane C: the class KL to reach")
     parser.add_argument("--seeds", type=int, default=5, help="lane C")
     options = parser.parse_args()
+    if options.lane != "B" and options.device != "cpu":
+        parser.error(
+            "--device is lane B's; lane A compares float32 of a processor, lane C times a preset where it runs best"
+        )
     if options.lane == "C" and None in (options.preset, options.data_root, options.fd, options.class_kl):
         parser.error("--lane C needs --preset, --data-root, --fd and --class-kl")
     return options

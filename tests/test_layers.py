@@ -19,7 +19,7 @@ FLOORS: list[set[str]] = [
     {"penalties", "augment", "networks", "stabilizers", "metrics"},
     {"ema", "config", "combinations", "settings", "pictures"},
     {"games", "presets", "checkpoint", "runtime", "optim", "players", "progress"},
-    {"generator", "report", "tensorboard", "scores", "footprint", "teaching"},
+    {"generator", "report", "tensorboard", "scores", "footprint", "teaching", "moves"},
     {"trainer"},
     {"session"},
     {"summary", "benchmarks", "experiments", "evaluation", "rehearsal"},

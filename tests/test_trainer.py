@@ -417,7 +417,7 @@ def test_equilibrium_counts_rows_in_a_row(tmp_path: Path) -> None:
     trainer = trainer_for(tmp_path, "ring", equilibrium=2, log_every=1)
     for accuracy in (0.5, 0.8, 0.47, 0.54):
         trainer.gauges.read()
-        trainer.gauges.add("D/accuracy", torch.tensor(accuracy))
+        trainer.gauges.add({"D/accuracy": accuracy})
         assert trainer.why_stopped is None
         trainer._log_row()
     assert trainer.why_stopped is not None
@@ -426,7 +426,6 @@ def test_equilibrium_counts_rows_in_a_row(tmp_path: Path) -> None:
 
 def test_a_loss_of_0_is_no_reason_to_stop(tmp_path: Path) -> None:
     trainer = trainer_for(tmp_path, "ring", equilibrium=1, patience=1, eval_every=1, eval_share=1.0, log_every=1)
-    trainer.gauges.add("D/loss", torch.tensor(0.0))
-    trainer.gauges.add("D/accuracy", torch.tensor(1.0))
+    trainer.gauges.add({"D/loss": 0.0, "D/accuracy": 1.0})
     trainer._log_row()
     assert trainer.why_stopped is None

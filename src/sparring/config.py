@@ -179,7 +179,9 @@ class TrainConfig(_Frozen):
     seed: int = Field(0, ge=0, lt=2**63, description="seed of everything random")
     device: str = Field("auto", description="auto, cpu, cuda, cuda:1 or mps")
     precision: Literal["auto", "fp32", "bf16"] = Field("auto", description="arithmetic of the networks")
-    kernels: Literal["fast", "plain"] = Field("fast", description="convolutions by sparring.fast, or by PyTorch alone")
+    kernels: Literal["fast", "plain"] = Field(
+        "fast", description="sparring's own and CUDA graphs, or PyTorch as it comes"
+    )
     threads: int | None = Field(None, ge=1, description="processor threads; all cores if unset")
 
     @field_validator("network")

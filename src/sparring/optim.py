@@ -17,6 +17,9 @@ def build_optimizer(parameters: list[Tensor], config: PlayerConfig) -> torch.opt
         config: optimizer, learning rate and betas are read.
     """
     if config.optimizer == "adam":
+        if parameters[0].is_cuda:  # a rate that lies there too can change under a recording of steps
+            lr = torch.tensor(config.lr, device=parameters[0].device)
+            return torch.optim.Adam(parameters, lr=lr, betas=config.betas, fused=True, capturable=True)
         return torch.optim.Adam(parameters, lr=config.lr, betas=config.betas, fused=True)
     return torch.optim.RMSprop(parameters, lr=config.lr, alpha=config.betas[1])
 
@@ -24,11 +27,28 @@ def build_optimizer(parameters: list[Tensor], config: PlayerConfig) -> torch.opt
 def set_schedule(optimizer: torch.optim.Optimizer, lr: float, beta2: float) -> None:
     """Give an optimizer its learning rate and β2 of this step."""
     for group in optimizer.param_groups:
-        group["lr"] = lr
+        if isinstance(group["lr"], Tensor):
+            group["lr"].fill_(lr)
+        else:
+            group["lr"] = lr
         if "betas" in group:
             group["betas"] = (group["betas"][0], beta2)
         else:
             group["alpha"] = beta2
+
+
+def step_unless(lost: Tensor, optimizer: torch.optim.Optimizer) -> None:
+    """Make a step, or none if ``lost``: then parameters and moments stay equal to the bit.
+
+    Args:
+        lost: ``[]``, bool. Adam reads it on the device; RMSprop cannot, so the host waits for it.
+        optimizer: as `build_optimizer` makes it.
+    """
+    if isinstance(optimizer, torch.optim.Adam):
+        optimizer.found_inf = lost.float()  # type: ignore[attr-defined]  # what a gradient scaler tells a fused step
+        optimizer.step()
+    elif not lost:
+        optimizer.step()
 
 
 def laid_out_like(gradient: Tensor, parameter: Tensor) -> Tensor:

@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from types import TracebackType
-
-from torch import Tensor
 
 
 @dataclass
@@ -24,20 +23,21 @@ class Progress:
 
 
 class Gauges:
-    """Sums signals where they are computed and reads them once a row of the log."""
+    """Sums the numbers that moves tell, and gives their means once a row of the log."""
 
     def __init__(self) -> None:
-        self.sums: dict[str, Tensor] = {}
+        self.sums: dict[str, float] = {}
         self.counts: dict[str, int] = {}
 
-    def add(self, name: str, value: Tensor) -> None:
-        """Add a scalar."""
-        self.sums[name] = self.sums[name] + value if name in self.sums else value
-        self.counts[name] = self.counts.get(name, 0) + 1
+    def add(self, numbers: Mapping[str, float]) -> None:
+        """Add one number of each name."""
+        for name, number in numbers.items():
+            self.sums[name] = self.sums.get(name, 0.0) + number
+            self.counts[name] = self.counts.get(name, 0) + 1
 
     def read(self) -> dict[str, float]:
         """Return the means since the last reading and start again."""
-        means = {name: float(total) / self.counts[name] for name, total in self.sums.items()}
+        means = {name: total / self.counts[name] for name, total in self.sums.items()}
         self.sums, self.counts = {}, {}
         return means
 

@@ -8,6 +8,7 @@ import platform
 import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 
@@ -31,6 +32,7 @@ class Runtime:
         kernels: ``"fast"`` or ``"plain"``: whether `sparring.fast` computes the convolutions, or torch alone.
         compiled: whether those in C take part.
         dense: whether they compute dense layers, and keep float32 between them.
+        records: whether moves are recorded and replayed as CUDA graphs.
         reason: one line that says what was picked and why.
     """
 
@@ -40,6 +42,7 @@ class Runtime:
     kernels: str
     compiled: bool
     dense: bool
+    records: bool
     reason: str
 
     @classmethod
@@ -67,8 +70,12 @@ class Runtime:
                 dtype = torch.bfloat16 if precision == "bf16" else torch.float32
                 compiled = library(dtype) is not None
                 reason += " in C" if compiled else f", not in C ({why_not(dtype)})"
+        records = device.type == "cuda" and config.kernels == "fast"
+        if device.type == "cuda":
+            _let_penalties_use_matrix_units(precision == "bf16")
+            reason += ", turns as CUDA graphs" if records else ", plain kernels"
         dense = compiled and fast == "dense"
-        return cls(device, precision, threads, config.kernels, compiled, dense, reason)
+        return cls(device, precision, threads, config.kernels, compiled, dense, records, reason)
 
     @contextlib.contextmanager
     def arithmetic(self, *, exact: bool) -> Iterator[None]:
@@ -98,6 +105,16 @@ class Runtime:
             "kernels": self.kernels,
             "compiled": self.compiled,
         }
+
+
+def _let_penalties_use_matrix_units(allowed: bool) -> None:
+    """Let float32 products on a GPU round to TF32's 10 bits, or not; PyTorch itself allows it for convolutions only.
+
+    In a bf16 run what stays in float32 are turns with a penalty, and TF32 has three bits more than the turns around them. A
+    run in fp32 is one whose user wants float32.
+    """
+    backends: Any = torch.backends  # its stubs do not know all of these
+    backends.cuda.matmul.fp32_precision = backends.cudnn.conv.fp32_precision = "tf32" if allowed else "ieee"
 
 
 def cores() -> int:

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import contextlib
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import asdict
 from typing import Any
 
@@ -23,15 +22,18 @@ from sparring.checkpoint import (
 )
 from sparring.config import TrainConfig
 from sparring.data import Data
+from sparring.data.feed import Feed
 from sparring.data.sampler import batch_indices
 from sparring.ema import Ema
 from sparring.errors import TrainingDivergedError
-from sparring.games import Batch, Clock, Payoff, Turn
+from sparring.fast.memory import upload
+from sparring.games import Batch, Clock, Turn
 from sparring.games.table import build_game
 from sparring.generator import generate
 from sparring.metrics.judge import Judge, Scores, floor
+from sparring.moves import Moved, Moves
 from sparring.networks import named_players
-from sparring.optim import differentiable, laid_out_like, set_schedule
+from sparring.optim import differentiable, set_schedule
 from sparring.pictures import image_grid, save_png, scatter
 from sparring.players import Player
 from sparring.progress import Gauges, Progress, Stopwatch
@@ -39,13 +41,14 @@ from sparring.randomness import derive_seed, draw_prior, randomness, spread_prio
 from sparring.runs import Event, EventLog, RunDirectory, storage_error, write_atomically
 from sparring.runtime import Runtime
 from sparring.schedules import burn_in, decay
-from sparring.turns import Descent, pieces
+from sparring.turns import Descent
 
 #: Latents of evaluations are the same for every run, whatever its seed, so that scores can be compared.
 EVALUATION_SEED = 1
 _GRID = 64
 _SCATTER = 1000
 _PROBLEMS_KEPT = 1000  # files left out that the run directory remembers
+_MOST_UNREAD = 256  # moves whose numbers wait on a GPU until somebody needs them
 _MOST_SKIPS = 10  # turns in a row without a finite gradient before the run stops
 _NEAR_HALF = 0.05  # how near to ½ the accuracy of D counts as equilibrium
 
@@ -88,9 +91,15 @@ class Trainer:
             network.to(device=runtime.device, memory_format=self._layout)  # type: ignore[call-overload]
         self.game = build_game(networks, config, data.shape)
         self.players = {name: Player(network, config.players[name]) for name, network in networks.items()}
+        self.moves = Moves(self.game, self.players, runtime, config.accumulate, self._warn)
+        self.feed = Feed(data, runtime.device)
         self.ema = Ema(networks["G"], config.g.ema_half_life)
         self.progress = Progress()
         self.gauges = Gauges()
+        self._told: list[tuple[int, str, Moved]] = []
+        #: Whether moves tell their numbers later: reading one makes the host wait for the device. What stabilizers remember
+        #: of a move counts in the next one, so there they cannot.
+        self._lets_wait = runtime.device.type != "cpu" and not list(self.game.memory.children())
         self.stopwatch = Stopwatch()
         self.saved_step: int | None = None
         self.unsaved: OSError | None = None
@@ -158,76 +167,42 @@ class Trainer:
         self._tell({"event": "step", "step": progress.step, "images": progress.images_seen})
 
     def _play(self, turn: Turn, batch: Batch) -> None:
-        """One player moves; everyone else is left equal to the bit."""
-        player = self.players[turn.player]
-        before = [buffer.clone() for buffer in player.network.buffers()]
-        payoffs, gradients = [], None
-        for piece in pieces(batch, self.config.accumulate):
-            payoff, slopes = self._differentiate(turn, player, piece)
-            payoffs.append(payoff)
-            gradients = slopes if gradients is None else torch._foreach_add(gradients, slopes)
-        assert gradients is not None
-        gradients = torch._foreach_div(gradients, len(payoffs)) if len(payoffs) > 1 else gradients
-        norm = torch.linalg.vector_norm(torch.stack(torch._foreach_norm(gradients)))
-        means = _mean_terms(payoffs)
-        loss = torch.stack(list(means.values())).sum()
-        if not bool(norm.isfinite() & loss.isfinite()):
-            for buffer, old in zip(player.network.buffers(), before, strict=True):
-                buffer.copy_(old)
-            self._skip(turn)
+        """One player moves; what that tells is read at once where reading costs nothing, on a GPU only when it is needed."""
+        self._told.append((self.progress.step, turn.player, self.moves.play(turn, batch)))
+        if not self._lets_wait or len(self._told) >= _MOST_UNREAD:
+            self._read()
+
+    def _read(self) -> None:
+        """Read what the moves since the last reading have told, in their order."""
+        told, self._told = self._told, []
+        if not told:
             return
-        self.progress.skipped_in_a_row[turn.player] = 0
-        if player.config.clip_grad is not None:
-            gradients = torch._foreach_mul(gradients, (player.config.clip_grad / norm).clamp_max(1.0))
-        for parameter, gradient in zip(player.parameters, gradients, strict=True):
-            parameter.grad = laid_out_like(gradient, parameter)
-        player.optimizer.step()
-        if turn.player in self.game.after_turn:
-            self.game.after_turn[turn.player](player.network)
-        for payoff in payoffs:
-            payoff.remember()
-        self._gauge(turn.player, loss, norm, means, payoffs)
+        rows = torch.cat([moved.told for _, _, moved in told]).tolist()
+        for step, player, moved in told:
+            (has_moved, *numbers), rows = rows[: len(moved.told)], rows[len(moved.told) :]
+            if has_moved:
+                self.progress.skipped_in_a_row[player] = 0
+                moved.remember()
+                self.gauges.add(dict(zip(moved.names, numbers, strict=True)))
+            else:
+                self._skip(step, player)
 
-    def _differentiate(self, turn: Turn, player: Player, batch: Batch) -> tuple[Payoff, tuple[Tensor, ...]]:
-        """Play a turn and return the payoff and the gradients of its mean loss by the player's parameters."""
-        with self._others_still(turn.player), self.runtime.arithmetic(exact=turn.exact):
-            payoff = turn.play(batch)
-        loss = torch.stack([term.mean() for term in payoff.terms.values()]).sum()
-        return payoff, torch.autograd.grad(loss, player.parameters)
-
-    def _gauge(self, player: str, loss: Tensor, norm: Tensor, terms: Tensors, payoffs: list[Payoff]) -> None:
-        self.gauges.add(f"{player}/loss", loss)
-        self.gauges.add(f"{player}/grad_norm", norm)
-        if len(terms) > 1:
-            for name, term in terms.items():
-                self.gauges.add(f"{player}/{name}", term)
-        for payoff in payoffs:
-            for name, signal in payoff.signals.items():
-                self.gauges.add(f"{player}/{name}", signal.mean())
-
-    def _skip(self, turn: Turn) -> None:
-        """Leave the weights as they are; stop when it happens again and again."""
+    def _skip(self, step: int, player: str) -> None:
+        """Note that the weights are as they were; stop when it happens again and again."""
         progress = self.progress
         progress.skipped += 1
-        progress.skipped_in_a_row[turn.player] = progress.skipped_in_a_row.get(turn.player, 0) + 1
-        self._emit({"event": "skipped", "step": progress.step, "player": turn.player, "reason": "gradient not finite"})
-        if progress.skipped_in_a_row[turn.player] >= _MOST_SKIPS:
-            reason = f"the gradient of {turn.player} was not finite {_MOST_SKIPS} times in a row"
-            raise TrainingDivergedError(self._diverged(reason))
+        progress.skipped_in_a_row[player] = progress.skipped_in_a_row.get(player, 0) + 1
+        self._emit({"event": "skipped", "step": step, "player": player, "reason": "gradient not finite"})
+        if progress.skipped_in_a_row[player] >= _MOST_SKIPS:
+            raise TrainingDivergedError(
+                self._diverged(f"the gradient of {player} was not finite {_MOST_SKIPS} times in a row")
+            )
 
     def _diverged(self, reason: str) -> str:
         self._tick("diverged", reason=reason)
         saved = self.run.checkpoints()
         where = f"the last good checkpoint is {saved[-1]}" if saved else "there is no checkpoint yet"
         return f"training diverged at step {self.progress.step}: {reason}; {where}; {self.game.advice}."
-
-    @contextlib.contextmanager
-    def _others_still(self, moving: str) -> Iterator[None]:
-        with contextlib.ExitStack() as stack:
-            for name, player in self.players.items():
-                if name != moving:
-                    stack.enter_context(player.still())
-            yield
 
     def _set_schedules(self) -> None:
         config, done, begin = self.config, self._clock().progress, self.config.burn_in
@@ -252,9 +227,8 @@ class Trainer:
     def _real_batch(self, number: int) -> tuple[Tensor, Tensor | None]:
         config = self.config
         indices = batch_indices(config.seed, number * config.batch_size, config.batch_size, len(self.data))
-        x, y = self.data.batch(indices)
-        device = self.runtime.device
-        return x.to(device, memory_format=self._layout), None if y is None else y.to(device)
+        x, y = self.feed.batch(indices)
+        return x.contiguous(memory_format=self._layout), y
 
     def _batch(self, real: tuple[Tensor, Tensor | None], index: int) -> Batch:
         config, step, device = self.config, self.progress.step, self.runtime.device
@@ -264,7 +238,7 @@ class Trainer:
             z = spread_prior(config.prior, step * size, size, dim, derive_seed(config.seed, "spread", index))
         else:
             z = draw_prior(config.prior, size, dim, source)
-        return Batch(*real, z.to(device), source, self._clock(), self._ahead)
+        return Batch(*real, upload(z, device), source, self._clock(), self._ahead)
 
     def _ahead(self, player: str) -> Descent:
         return differentiable(self.players[player].optimizer)
@@ -285,6 +259,7 @@ class Trainer:
             self._save()
 
     def _log_row(self) -> None:
+        self._read()
         progress = self.progress
         row = {"event": "log", "step": progress.step, "images": progress.images_seen}
         row["epoch"] = progress.images_seen / len(self.data)
@@ -364,6 +339,7 @@ class Trainer:
         progress = self.progress
         if self.saved_step == progress.step:
             return
+        self._read()
         try:
             error = self.log.flush()
             if error is not None:  # a checkpoint must never be newer than its log
@@ -389,7 +365,8 @@ class Trainer:
                 self._warn(str(storage_error("the best checkpoint's name", self.run.best_file, error)))
 
     def _checkpoint(self) -> Checkpoint:
-        parts: dict[str, Tensors] = {"G_ema": self.ema.network.state_dict(), "gauges": self.gauges.sums}
+        parts: dict[str, Tensors] = {"G_ema": self.ema.network.state_dict()}
+        parts["gauges"] = {name: torch.tensor(total, dtype=torch.float64) for name, total in self.gauges.sums.items()}
         parts["memory"] = self.game.memory.state_dict()
         for name, player in self.players.items():
             parts[name] = player.network.state_dict()
@@ -406,7 +383,7 @@ class Trainer:
         return Checkpoint(parts, state)
 
     def _restore(self, checkpoint: Checkpoint) -> None:
-        state, parts, device = checkpoint.state, checkpoint.parts, self.runtime.device
+        state, parts = checkpoint.state, checkpoint.parts
         self.progress = Progress(**{name: state[name] for name in asdict(Progress())})
         networks = {"G_ema": self.ema.network, "memory": self.game.memory}
         networks |= {name: player.network for name, player in self.players.items()}
@@ -416,7 +393,7 @@ class Trainer:
         for name, player in self.players.items():
             load_optimizer_tensors(player.optimizer, parts[f"{name}_optimizer"])
         self.gauges.counts = dict(state["gauge_counts"])
-        self.gauges.sums = {name: parts["gauges"][name].to(device) for name in self.gauges.counts}  # in the log's order
+        self.gauges.sums = {name: float(parts["gauges"][name]) for name in self.gauges.counts}  # in the log's order
         self.saved_step = self.progress.step
 
     # Telling.
@@ -444,12 +421,6 @@ def _told(scores: Scores) -> Event:
         n: [value.low, value.high] for n, value in scores.values.items() if np.isfinite((value.low, value.high)).all()
     }
     return values | {"intervals": ends, "protocol": scores.protocol.short()}
-
-
-def _mean_terms(payoffs: list[Payoff]) -> Tensors:
-    """Return the mean of every term over the pieces of a batch."""
-    names = payoffs[0].terms
-    return {name: torch.stack([p.terms[name].detach().mean() for p in payoffs]).mean() for name in names}
 
 
 def _due(step: int, every: int, last: bool) -> bool:

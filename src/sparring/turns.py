@@ -82,12 +82,15 @@ class Turn:
         player: whose parameters change.
         play: a batch -> the payoff, whose loss the trainer minimizes over the player's parameters.
         exact: whether the turn must stay in float32 because it differentiates twice.
+        constants: numbers that its payoff is computed with and that differ from step to step: turns of a player with equal
+            ones do the same with their batches.
         fresh: whether it is played with real samples of its own, and not with those of the turn before it.
     """
 
     player: str
     play: Callable[[Batch], Payoff]
     exact: bool = False
+    constants: tuple[float, ...] = ()
     fresh: bool = False
 
 

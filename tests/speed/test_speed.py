@@ -11,6 +11,8 @@ import torch
 
 from sparring.cli import main
 from sparring.fast import convolution, is_plain, plain
+from sparring.session import build_trainer
+from sparring.speed import contenders
 from sparring.speed.agreement import loss_curves
 from sparring.speed.contenders import CONTENDERS, PEAKS, Course, needed_flops
 from sparring.speed.race import Race, _ask, _work, race
@@ -63,10 +65,13 @@ def test_a_race_tells_ratios_of_neighbours_and_shares_of_the_peak() -> None:
 
 
 @pytest.mark.parametrize("name", CONTENDERS)
-def test_every_contender_takes_steps(name: str) -> None:
+def test_every_contender_takes_steps(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    built = []
+    monkeypatch.setattr(contenders, "build_trainer", lambda *how: built.append(build_trainer(*how)) or built[-1])
     with ExitStack() as stack:
         block, precision = CONTENDERS[name](Course(batch_size=4), stack)
-        assert is_plain() == (name == "sparring-plain")
+        kernels = {"sparring": ["fast"], "sparring-fp32": ["fast"], "sparring-plain": ["plain"]}
+        assert [trainer.config.kernels for trainer in built] == kernels.get(name, [])
         assert block(2) is None
     assert precision in PEAKS
     assert not is_plain()

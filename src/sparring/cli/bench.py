@@ -116,6 +116,7 @@ def _cell(row: Row, metric: str, unit: float, digits: int) -> str:
 
 
 _STEPS = {"case-study": 5, "dcgan-64": 1}  # of a block, so that all blocks take less than a minute
+_ON_A_GPU = 50  # times as many
 
 
 @bench.command
@@ -125,6 +126,7 @@ def speed(
     contenders: Annotated[list[str] | None, Parameter(consume_multiple=True)] = None,
     batch_size: int = 128,
     threads: int | None = None,
+    device: str = "cpu",
     rounds: int = 5,
     steps: int | None = None,
     json_file: Path | None = None,
@@ -140,6 +142,7 @@ def speed(
             tutorials ship it), one or several.
         batch_size: Real images in a step.
         threads: Processor threads; as many as there are cores if left out.
+        device: cpu, cuda or cuda:1: where both train.
         rounds: Turns of each.
         steps: Steps in a turn.
         json_file: Where to write every number.
@@ -147,7 +150,7 @@ def speed(
     from rich.console import Console
 
     from sparring.errors import UsageError, unknown_name
-    from sparring.runtime import cores
+    from sparring.runtime import cores, pick_device
     from sparring.speed.contenders import CONTENDERS, Course
     from sparring.speed.race import race
 
@@ -157,8 +160,9 @@ def speed(
             raise UsageError(unknown_name("--contenders", name, CONTENDERS))
     _check_counts(rounds=(rounds, 1), steps=(steps, 1), threads=(threads, 1), batch_size=(batch_size, 2))
     console = Console(highlight=False)
-    course = Course(network, batch_size, threads or cores())
-    result = race(names, course, rounds, steps or _STEPS[network], tell=console.print)
+    course = Course(network, batch_size, threads or cores(), pick_device(device))
+    per_turn = _STEPS[network] * (1 if course.device.type == "cpu" else _ON_A_GPU)
+    result = race(names, course, rounds, steps or per_turn, tell=console.print)
     console.print(_speed_table(result))
     console.print(_peak_line(result), markup=False, soft_wrap=True)
     if json_file is not None:
@@ -171,7 +175,8 @@ def _speed_table(race: Race) -> Table:
 
     course = race.course
     rounds = len(race.seconds["textbook"])
-    title = f"{course.network}, batch {course.batch_size}, {course.threads} threads: median over {rounds} rounds"
+    where = f"{course.threads} threads" if course.device.type == "cpu" else str(course.device)
+    title = f"{course.network}, batch {course.batch_size}, {where}: median over {rounds} rounds"
     table = Table(title=title, box=None, pad_edge=False)
     for column in ("loop", "ms a step", "images/s", "times as fast", "of the peak"):
         table.add_column(column, justify="left" if column == "loop" else "right")

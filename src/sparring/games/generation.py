@@ -212,7 +212,8 @@ def _turns(play: GenerationTurns, config: TrainConfig, clock: Clock) -> tuple[Tu
     turns = []
     for index in range(_turns_of_D(play.hooks, config, clock)):
         gain = _penalty_gain(config, clock, index)
-        turns.append(Turn("D", partial(play.discriminator_turn, gain=gain), exact=gain > 0, fresh=True))
+        play_it = partial(play.discriminator_turn, gain=gain)
+        turns.append(Turn("D", play_it, exact=gain > 0, constants=(gain,), fresh=True))
     exact = any(hook.looks_ahead for hook in play.hooks)
     return (*turns, Turn("G", play.generator_turn, exact))
 

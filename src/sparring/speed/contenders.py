@@ -6,7 +6,7 @@ import os
 import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -14,16 +14,16 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from sparring.fast import plain
 from sparring.rehearsal import FlopCounter
 from sparring.session import build_trainer, prepare
-from sparring.speed.textbook import LATENT_DIM, SHAPES, TextbookLoop
+from sparring.speed.textbook import CPU, LATENT_DIM, SHAPES, TextbookLoop
 from sparring.trainer import Trainer
 
 #: Presets that train the networks of `sparring.speed.textbook` with the textbook's recipe.
 PRESETS = {"case-study": "mnist-dcgan", "dcgan-64": "dcgan"}
 _IMAGES = 1024  # random ones: what is on them does not change the time
 _SIZES = ((2048, 2048, 2048), (1024, 1024, 1024), (2048, 4096, 512))  # of products that look for the peak
+_LARGE_SIZES = ((8192, 8192, 8192), (4096, 4096, 4096))  # a GPU's peak is out of reach of smaller ones
 _PEAK_SECONDS = 0.2
 
 
@@ -35,11 +35,13 @@ class Course:
         network: a key of `PRESETS`.
         batch_size: real images in a step.
         threads: of each contender.
+        device: where everyone computes.
     """
 
     network: str = "case-study"
     batch_size: int = 128
     threads: int = 1
+    device: torch.device = CPU
 
 
 Block = Callable[[int], float | None]
@@ -60,17 +62,18 @@ def trainer_of(course: Course, precision: str, out: Path, **settings: Any) -> Tr
         out: folder for the run.
         settings: of the config, on top.
     """
-    quiet = {"eval_every": 0, "sample_every": 0, "checkpoint_every": 0, "steps": 10**6, "epochs": None, "device": "cpu"}
-    course_settings = {"batch_size": course.batch_size, "threads": course.threads, "precision": precision}
-    wishes = quiet | course_settings | settings
+    quiet = {"eval_every": 0, "sample_every": 0, "checkpoint_every": 0, "steps": 10**6, "epochs": None}
+    same = {"batch_size": course.batch_size, "threads": course.threads, "device": str(course.device)}
+    wishes = quiet | same | {"precision": precision} | settings
     images = _random_images(course)
     plan = prepare(images, preset=PRESETS[course.network], config=None, out=out, resume="never", settings=wishes)
     return build_trainer(plan, ())
 
 
-def _sparring(course: Course, stack: ExitStack, precision: str = "auto") -> tuple[Block, str]:
-    trainer = trainer_of(course, precision, Path(stack.enter_context(TemporaryDirectory(prefix="sparring-"))))
-    return _repeat(trainer.play_step), trainer.runtime.precision
+def _sparring(course: Course, stack: ExitStack, precision: str = "auto", kernels: str = "fast") -> tuple[Block, str]:
+    out = Path(stack.enter_context(TemporaryDirectory(prefix="sparring-")))
+    trainer = trainer_of(course, precision, out, kernels=kernels)
+    return _repeat(trainer.play_step, course), trainer.runtime.precision
 
 
 def _sparring_fp32(course: Course, stack: ExitStack) -> tuple[Block, str]:
@@ -78,26 +81,32 @@ def _sparring_fp32(course: Course, stack: ExitStack) -> tuple[Block, str]:
 
 
 def _sparring_plain(course: Course, stack: ExitStack) -> tuple[Block, str]:
-    stack.enter_context(plain())
-    return _sparring(course, stack)
+    return _sparring(course, stack, kernels="plain")
 
 
 def _textbook(course: Course, stack: ExitStack) -> tuple[Block, str]:
     """The textbook loop without its brakes: data in memory as float32, nothing printed, nothing read back."""
-    loop, size = TextbookLoop(course.network, course.batch_size), course.batch_size
-    images = _random_images(course).float() / 127.5 - 1.0
+    loop, size, device = (
+        TextbookLoop(course.network, course.batch_size, device=course.device),
+        course.batch_size,
+        course.device,
+    )
+    images = (_random_images(course).float() / 127.5 - 1.0).to(device)
 
     def step() -> None:
-        loop.step(
-            images[torch.randperm(len(images))[:size]], torch.randn(size, LATENT_DIM), torch.randn(size, LATENT_DIM)
-        )
+        z_for_D, z_for_G = torch.randn(2, size, LATENT_DIM, device=device)
+        loop.step(images[torch.randperm(len(images), device=device)[:size]], z_for_D, z_for_G)
 
-    return _repeat(step), "fp32"
+    return _repeat(step, course), "fp32"
 
 
 def _shipped(course: Course, stack: ExitStack) -> tuple[Block, str]:
     """The textbook loop as tutorials ship it: a loader that treats images one by one, and losses read and shown."""
-    loop, size = TextbookLoop(course.network, course.batch_size), course.batch_size
+    loop, size, device = (
+        TextbookLoop(course.network, course.batch_size, device=course.device),
+        course.batch_size,
+        course.device,
+    )
     log = stack.enter_context(open(os.devnull, "w"))  # noqa: SIM115
     loader = torch.utils.data.DataLoader(_OneByOne(_random_images(course)), size, shuffle=True, drop_last=True)
 
@@ -108,10 +117,10 @@ def _shipped(course: Course, stack: ExitStack) -> tuple[Block, str]:
     stream = batches()
 
     def step() -> None:
-        losses = loop.step(next(stream), torch.randn(size, LATENT_DIM), torch.randn(size, LATENT_DIM))
-        print(*(loss.item() for loss in losses), file=log)
+        z_for_D, z_for_G = torch.randn(2, size, LATENT_DIM, device=device)
+        print(*(loss.item() for loss in loop.step(next(stream).to(device), z_for_D, z_for_G)), file=log)
 
-    return _repeat(step), "fp32"
+    return _repeat(step, course), "fp32"
 
 
 class _OneByOne(torch.utils.data.Dataset[Tensor]):
@@ -127,12 +136,18 @@ class _OneByOne(torch.utils.data.Dataset[Tensor]):
         return (self.images[index].float() / 255.0 - 0.5) / 0.5
 
 
-def _repeat(step: Callable[[], None]) -> Block:
+def _repeat(step: Callable[[], None], course: Course) -> Block:
     def block(count: int) -> None:
         for _ in range(count):
             step()
+        _wait_for(course.device)
 
     return block
+
+
+def _wait_for(device: torch.device) -> None:
+    if device.type == "cuda":
+        torch.cuda.synchronize(device)
 
 
 CONTENDERS: dict[str, Callable[[Course, ExitStack], tuple[Block, str]]] = {
@@ -148,16 +163,17 @@ CONTENDERS: dict[str, Callable[[Course, ExitStack], tuple[Block, str]]] = {
 
 
 def _peak_fp32(course: Course, stack: ExitStack) -> tuple[Block, str]:
-    return _peak(torch.float32), "fp32"
+    return _peak(torch.float32, course.device), "fp32"
 
 
 def _peak_bf16(course: Course, stack: ExitStack) -> tuple[Block, str]:
-    return _peak(torch.bfloat16), "bf16"
+    return _peak(torch.bfloat16, course.device), "bf16"
 
 
-def _peak(dtype: torch.dtype) -> Block:
+def _peak(dtype: torch.dtype, device: torch.device) -> Block:
     """Return a block whose "step" is one floating-point operation at peak."""
-    pairs = [(torch.randn(m, k).to(dtype), torch.randn(k, n).to(dtype)) for m, k, n in _SIZES]
+    sizes = _SIZES if device.type == "cpu" else _LARGE_SIZES
+    pairs = [(torch.randn(m, k).to(device, dtype), torch.randn(k, n).to(device, dtype)) for m, k, n in sizes]
 
     def block(count: int) -> float:
         return min(_seconds_per_flop(a, b) for a, b in pairs)
@@ -170,6 +186,7 @@ def _seconds_per_flop(a: Tensor, b: Tensor) -> float:
     while time.perf_counter() - began < _PEAK_SECONDS:
         start = time.perf_counter()
         torch.mm(a, b)
+        _wait_for(a.device)
         best = min(best, time.perf_counter() - start)
     return best / (2 * len(a) * a.shape[1] * b.shape[1])
 
@@ -184,8 +201,8 @@ def needed_flops(course: Course) -> int:
     Args:
         course: what is run.
     """
-    with TemporaryDirectory(prefix="sparring-") as out, plain():
-        trainer = trainer_of(course, "fp32", Path(out))
+    with TemporaryDirectory(prefix="sparring-") as out:
+        trainer = trainer_of(replace(course, device=CPU), "fp32", Path(out), kernels="plain")
         with FlopCounter() as counter:
             trainer.play_step()
     return int(counter.total)

@@ -62,6 +62,7 @@ class Race:
             "network": self.course.network,
             "batch_size": self.course.batch_size,
             "threads": self.course.threads,
+            "device": str(self.course.device),
             "steps_of_a_block": self.steps,
             "flops_of_a_step": self.flops,
             "peak_flops_per_second": dict(self.peaks),

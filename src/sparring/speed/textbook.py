@@ -14,6 +14,7 @@ from torch import Tensor, nn
 #: Shape of the images that the networks of each name make.
 SHAPES: dict[str, tuple[int, int, int]] = {"case-study": (1, 28, 28), "dcgan-64": (3, 64, 64)}
 LATENT_DIM = 100
+CPU = torch.device("cpu")
 
 
 def generator(network: str, width: int = 64) -> nn.Sequential:
@@ -87,20 +88,21 @@ class TextbookLoop:
         netD: the discriminator.
     """
 
-    def __init__(self, network: str, batch_size: int, width: int = 64) -> None:
+    def __init__(self, network: str, batch_size: int, width: int = 64, device: torch.device = CPU) -> None:
         """Build everything; weights are drawn from torch's global generator.
 
         Args:
             network: a key of `SHAPES`.
             batch_size: real images in a step.
             width: channels of the layer nearest to the image.
+            device: where everything lies.
         """
-        self.netG, self.netD = generator(network, width), discriminator(network, width)
+        self.netG, self.netD = generator(network, width).to(device), discriminator(network, width).to(device)
         self.criterion = nn.BCEWithLogitsLoss()
         self.optimizerG = torch.optim.Adam(self.netG.parameters(), lr=2e-4, betas=(0.5, 0.999))
         self.optimizerD = torch.optim.Adam(self.netD.parameters(), lr=2e-4, betas=(0.5, 0.999))
-        self.real_label, self.fake_label = torch.full((batch_size, 1), 0.9), torch.zeros(batch_size, 1)
-        self.ones = torch.ones(batch_size, 1)
+        self.real_label = torch.full((batch_size, 1), 0.9, device=device)
+        self.fake_label, self.ones = torch.zeros_like(self.real_label), torch.ones_like(self.real_label)
 
     def step(self, real: Tensor, z_for_D: Tensor, z_for_G: Tensor) -> tuple[Tensor, Tensor]:
         """Move D, then G.
