@@ -9,7 +9,7 @@ from torch.autograd import gradcheck, gradgradcheck
 from torch.testing import assert_close
 
 from sparring.errors import UsageError
-from sparring.networks import NETWORKS, PLAYERS, NetworkSpec, PlayerSpec, build_players, named_players
+from sparring.networks import NETWORKS, PLAYERS, NetworkSpec, PlayerSpec, build_players, named_players, r3gan
 from sparring.networks.likelihood import LikelihoodModel
 from sparring.networks.maxout import Maxout
 from sparring.networks.spec import doublings
@@ -44,6 +44,9 @@ def test_shapes_ranges_and_gradients(name: str, norm: str, shape: tuple[int, ...
             build_players(name, spec(shape), source())
         return
     G, D = build_players(name, spec(shape, norm=norm), source())
+    for parameter in [*G.parameters(), *D.parameters()]:
+        if parameter.ndim > 1 and not parameter.any():  # a branch that begins at 0 passes no gradient yet
+            nn.init.normal_(parameter, std=0.1, generator=source())
     x = G(torch.randn(3, 100, generator=source()))
     logits = D(x)
     assert x.shape == (3, *shape)
@@ -128,6 +131,39 @@ def test_dcgan_at_64_is_the_pattern_of_the_paper() -> None:
     kinds = [row.name for row in summarize(D, torch.zeros(1, 3, 64, 64))]
     assert kinds[:3] == ["Conv2d", "LeakyReLU", "Conv2d"], "no batch norm at D's input"
     assert [row.name for row in summarize(G, torch.zeros(1, 100))][-2:] == ["ConvTranspose2d", "Tanh"]
+
+
+def test_r3gan_with_768_channels_is_the_papers_for_cifar_10() -> None:
+    """20.7 million parameters a player (arXiv:2501.05441, table 6), and the same maps down as up."""
+    G, D = build_players("r3gan", spec((3, 32, 32), width=768, norm="none", latent_dim=64), torch.Generator())
+    assert [sum(parameter.numel() for parameter in player.parameters()) // 10**5 for player in (G, D)] == [207, 206]
+    small, critic = build_players("r3gan", spec((3, 64, 64), width=16, norm="none"), source())
+    up = [row.shape for row in summarize(small, torch.zeros(1, 100)) if row.name == "Twice"]
+    down = [row.shape for row in summarize(critic, torch.zeros(1, 3, 64, 64)) if row.name == "AvgPool2d"]
+    assert up == [(16, 8, 8), (16, 16, 16), (16, 32, 32), (8, 64, 64)]
+    assert down == [(8, 32, 32), (16, 16, 16), (16, 8, 8), (16, 4, 4)]
+    grouped = [layer for layer in D.modules() if isinstance(layer, nn.Conv2d) and layer.kernel_size == (3, 3)]
+    assert {layer.in_channels // layer.groups for layer in grouped} == {16}
+
+
+def test_r3gan_begins_as_its_skips_whatever_its_depth() -> None:
+    for player in build_players("r3gan", spec((1, 28, 28), width=32, norm="none"), source()):
+        blocks = [module for module in player.modules() if isinstance(module, r3gan.Block)]
+        assert len(blocks) == 6
+        x = torch.randn(2, blocks[0].branch[0].in_channels, 7, 7, generator=source())
+        for block in blocks:
+            assert torch.equal(block(x), x)
+            first, middle, _ = (layer.weight for layer in block.branch if isinstance(layer, nn.Conv2d))
+            for weight in (first, middle):  # what keeps the second moment, times L^(-1/4)
+                std = (2 / 1.04 / weight[0].numel()) ** 0.5 * 6**-0.25
+                assert_close(weight.std(), torch.tensor(std), rtol=0.05, atol=0)
+
+
+def test_a_pointwise_layer_is_a_convolution_of_1_by_1() -> None:
+    layer = r3gan.Pointwise(3, 5).double()
+    x = torch.randn(2, 3, 4, 6, generator=source(), dtype=torch.float64, requires_grad=True)
+    assert_close(layer(x), nn.functional.conv2d(x, layer.weight, layer.bias))
+    assert gradgradcheck(layer, (x,))
 
 
 def test_convolution_flops_are_counted_two_a_multiplication() -> None:
