@@ -5,6 +5,7 @@ from __future__ import annotations
 import multiprocessing
 import threading
 from contextlib import ExitStack, nullcontext
+from typing import Any
 
 import pytest
 import torch
@@ -16,6 +17,7 @@ from sparring.speed import contenders
 from sparring.speed.agreement import loss_curves
 from sparring.speed.contenders import CONTENDERS, PEAKS, Course, needed_flops
 from sparring.speed.race import Race, _ask, _work, race
+from sparring.trainer import Trainer
 
 
 @pytest.mark.parametrize("kernels", ["fast", "plain"])
@@ -66,12 +68,20 @@ def test_a_race_tells_ratios_of_neighbours_and_shares_of_the_peak() -> None:
 
 @pytest.mark.parametrize("name", CONTENDERS)
 def test_every_contender_takes_steps(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    built = []
-    monkeypatch.setattr(contenders, "build_trainer", lambda *how: built.append(build_trainer(*how)) or built[-1])
+    built: list[Trainer] = []
+    compiled: list[torch.nn.Module] = []
+
+    def build(*how: Any) -> Trainer:
+        built.append(build_trainer(*how))
+        return built[-1]
+
+    monkeypatch.setattr(contenders, "build_trainer", build)
+    monkeypatch.setattr(torch.nn.Module, "compile", lambda network: compiled.append(network))  # it would take a minute
     with ExitStack() as stack:
         block, precision = CONTENDERS[name](Course(batch_size=4), stack)
         kernels = {"sparring": ["fast"], "sparring-fp32": ["fast"], "sparring-plain": ["plain"]}
         assert [trainer.config.kernels for trainer in built] == kernels.get(name, [])
+        assert len(compiled) == (2 if name == "compiled" else 0)
         assert block(2) is None
     assert precision in PEAKS
     assert not is_plain()

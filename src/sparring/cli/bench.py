@@ -138,8 +138,9 @@ def speed(
 
     Args:
         network: The lectures' case study at 28×28, or DCGAN at 64×64.
-        contenders: Of sparring, sparring-fp32, sparring-plain (PyTorch's own kernels) and shipped (the textbook loop as
-            tutorials ship it), one or several.
+        contenders: Of sparring, sparring-fp32, sparring-plain (PyTorch's own kernels), shipped (the textbook loop as
+            tutorials ship it) and compiled (the textbook loop in bfloat16 through torch.compile, which takes minutes
+            to begin with), one or several.
         batch_size: Real images in a step.
         threads: Processor threads; as many as there are cores if left out.
         device: cpu, cuda or cuda:1: where both train.

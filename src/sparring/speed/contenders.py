@@ -86,18 +86,29 @@ def _sparring_plain(course: Course, stack: ExitStack) -> tuple[Block, str]:
 
 def _textbook(course: Course, stack: ExitStack) -> tuple[Block, str]:
     """The textbook loop without its brakes: data in memory as float32, nothing printed, nothing read back."""
-    loop, size, device = (
-        TextbookLoop(course.network, course.batch_size, device=course.device),
-        course.batch_size,
-        course.device,
-    )
-    images = (_random_images(course).float() / 127.5 - 1.0).to(device)
+    loop = TextbookLoop(course.network, course.batch_size, device=course.device)
+    return _unbraked(loop, course, torch.contiguous_format), "fp32"
+
+
+def _compiled(course: Course, stack: ExitStack) -> tuple[Block, str]:
+    """The same with what PyTorch has to offer: bfloat16, channels last, and both networks through torch.compile."""
+    loop = TextbookLoop(course.network, course.batch_size, device=course.device)
+    for network in (loop.netG, loop.netD):
+        network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        network.compile()
+    stack.enter_context(torch.autocast(course.device.type, torch.bfloat16))
+    return _unbraked(loop, course, torch.channels_last), "bf16"
+
+
+def _unbraked(loop: TextbookLoop, course: Course, layout: torch.memory_format) -> Block:
+    size, device = course.batch_size, course.device
+    images = (_random_images(course).float() / 127.5 - 1.0).to(device, memory_format=layout)
 
     def step() -> None:
         z_for_D, z_for_G = torch.randn(2, size, LATENT_DIM, device=device)
         loop.step(images[torch.randperm(len(images), device=device)[:size]], z_for_D, z_for_G)
 
-    return _repeat(step, course), "fp32"
+    return _repeat(step, course)
 
 
 def _shipped(course: Course, stack: ExitStack) -> tuple[Block, str]:
@@ -153,6 +164,7 @@ def _wait_for(device: torch.device) -> None:
 CONTENDERS: dict[str, Callable[[Course, ExitStack], tuple[Block, str]]] = {
     "textbook": _textbook,
     "shipped": _shipped,
+    "compiled": _compiled,
     "sparring": _sparring,
     "sparring-fp32": _sparring_fp32,
     "sparring-plain": _sparring_plain,
