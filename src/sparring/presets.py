@@ -184,7 +184,7 @@ def points(data: str) -> TrainConfig:
         penalty=("r1:0.003", "r2:0.003"),
         penalty_every=4,
         g=GeneratorConfig(lr=2e-3, betas=(0.0, 0.99), ema_half_life=20_000),
-        d=DiscriminatorConfig(lr=1e-3, betas=(0.0, 0.99)),
+        d=DiscriminatorConfig(lr=1e-3, betas=(0.0, 0.99), steps=2),
         batch_size=256,
         decay_from=0.0,
         steps=10_000,
