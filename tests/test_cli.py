@@ -176,6 +176,8 @@ def test_info_shows_both_players(run: Path, capsys: pytest.CaptureFixture[str]) 
     assert "3×48×48" in capsys.readouterr().out
     assert main(["info", "dcgan", "--shape", "1", "32", "32"]) == 0
     assert "1×32×32" in capsys.readouterr().out
+    assert main(["info", "case-study"]) == 0, "a network, at its own size"
+    assert "840,001" in capsys.readouterr().out
 
 
 def test_a_config_file_reproduces_a_run(run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

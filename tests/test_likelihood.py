@@ -37,7 +37,7 @@ from sparring.presets import PRESETS
 from sparring.report.settings import command_of
 from sparring.session import plan_config
 from sparring.settings import differences, resolve, settings_made, validate
-from sparring.summary import players_of_preset
+from sparring.summary import players_of_name
 from tests.tools import LIKELIHOOD, trainer_for
 
 X = (2 * torch.arange(LEVELS, dtype=torch.float64) / (LEVELS - 1)) - 1
@@ -485,7 +485,7 @@ def test_the_console_says_whether_it_is_a_bound() -> None:
 def test_the_summary_counts_every_parameter(name: str) -> None:
     config = PRESETS[name].config("digits")
     shape = (1, config.resolution, config.resolution)
-    _, players = players_of_preset(name, shape)
+    _, players = players_of_name(name, shape)
     (G,) = build_players(name, config.network_spec(shape), source())
     assert set(players) == {"G"}
     assert sum(row.parameters for row in players["G"]) == sum(parameter.numel() for parameter in G.parameters())

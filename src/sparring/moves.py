@@ -113,7 +113,6 @@ class Moves:
         moved = self._move(turn, batch)
         if not torch.equal(drawn, batch.source.get_state()):
             return moved  # random numbers of the host differ from turn to turn
-        state = self._state(turn.player)  # the same memory: the optimizer's came with its first step
         after = [value.clone() for value in state]
         try:
             replayed = _Replayed(self._record, lambda fixed: self._move(turn, fixed), batch)

@@ -97,26 +97,34 @@ def summarize(network: nn.Module, x: Tensor) -> list[LayerSummary]:
 Players = dict[str, list[LayerSummary]]
 
 
-def players_of_preset(name: str, shape: tuple[int, ...] | None) -> tuple[str, Players]:
-    """Summarize the players that a preset would build.
+def players_of_name(name: str, shape: tuple[int, ...] | None) -> tuple[str, Players]:
+    """Summarize the players that a preset would build, or a network where no preset has its name.
 
     Args:
-        name: a key of `sparring.presets.PRESETS`.
+        name: a key of `sparring.presets.PRESETS` or `sparring.networks.NETWORKS`.
         shape: of one sample; that of the preset's own data set if None, or the first of 3×64×64 and 1×28×28 that fits.
 
     Returns:
         A title, and the rows of each player.
+
+    Raises:
+        UsageError: there is neither.
     """
     from sparring.presets import PRESETS
 
-    suits = PRESETS[name].suits if name in PRESETS else ()
+    if name in NETWORKS and name not in PRESETS:
+        own = {"width": None, "norm": None}
+        kind, preset, settings = "network", "modern", {"network": name, "g": own, "d": own}
+    else:
+        kind, preset, settings = "preset", name, {}
+    suits = PRESETS[preset].suits if preset in PRESETS else ()
     data = suits[0] if suits else "images"
-    config = plan_config(data, name, {})
+    config = plan_config(data, preset, settings)
     if shape is None:
-        shape = _SHAPES.get(data) or next(own for own in _OWN_IMAGES if NETWORKS[config.network].unfit(own) is None)
+        shape = _SHAPES.get(data) or next(fit for fit in _OWN_IMAGES if NETWORKS[config.network].unfit(fit) is None)
         if config.resolution is not None:
             shape = (shape[0], config.resolution, config.resolution)
-    return f"preset {name}", _players(config, shape)
+    return f"{kind} {name}", _players(config, shape)
 
 
 def players_of_run(path: Path) -> tuple[str, Players]:

@@ -14,16 +14,16 @@ def info(
     """Show the players side by side: layers, output shapes, parameters and FLOPs of one sample.
 
     Args:
-        what: A run directory, a checkpoint, or a preset.
-        shape: Samples as C H W, for a preset; its own data set's if left out.
+        what: A run directory, a checkpoint, a preset, or a network.
+        shape: Samples as C H W, for a preset or network; its own data set's if left out.
     """
     from rich.columns import Columns
     from rich.console import Console
 
-    from sparring.summary import players_of_preset, players_of_run, summary_table
+    from sparring.summary import players_of_name, players_of_run, summary_table
 
     on_disk = Path(what)
-    title, players = players_of_run(on_disk) if on_disk.exists() else players_of_preset(what, shape)
+    title, players = players_of_run(on_disk) if on_disk.exists() else players_of_name(what, shape)
     console = Console(highlight=False)
     if not console.is_terminal:  # a file or pipe has no width of its own; both tables fit into this
         console = Console(highlight=False, width=120)

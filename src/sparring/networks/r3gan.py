@@ -92,18 +92,16 @@ class Twice(nn.Module):
         return F.interpolate(x, scale_factor=2, mode="bilinear", align_corners=False)
 
 
-class Basis(nn.Module):
-    """z to the smallest maps: each channel is a learnt map times one number, a linear function of z."""
+class Maps(nn.Module):
+    """Numbers ``[B, C]`` to the smallest maps: each channel is a learnt map times its number."""
 
-    def __init__(self, latent_dim: int, channels: int, side: int) -> None:
+    def __init__(self, channels: int, side: int) -> None:
         super().__init__()
-        self.weights = nn.Linear(latent_dim, channels, bias=False)
-        self.maps = nn.Parameter(torch.empty(channels, side, side))
+        self.weight = nn.Parameter(torch.empty(channels, side, side))
 
-    def forward(self, z: Tensor) -> Tensor:
-        """Return ``[B, channels, side, side]`` of ``z [B, latent_dim]``."""
-        y: Tensor = self.weights(z)[:, :, None, None] * self.maps
-        return y.contiguous(memory_format=torch.channels_last)
+    def forward(self, x: Tensor) -> Tensor:
+        """Return ``[B, C, side, side]`` of ``x [B, C]``."""
+        return (x[:, :, None, None] * self.weight).contiguous(memory_format=torch.channels_last)
 
 
 def _blocks(channels: int, player: PlayerSpec) -> list[nn.Module]:
@@ -124,15 +122,19 @@ class Generator(nn.Module):
     def __init__(self, spec: NetworkSpec, randomness: torch.Generator) -> None:
         super().__init__()
         base, channels = stages(spec.shape, spec.g.width)
-        basis = Basis(spec.latent_dim, channels[0], base)
-        layers: list[nn.Module] = [basis, *_blocks(channels[0], spec.g)]
+        maps = Maps(channels[0], base)
+        layers: list[nn.Module] = [
+            nn.Linear(spec.latent_dim, channels[0], bias=False),
+            maps,
+            *_blocks(channels[0], spec.g),
+        ]
         for before, after in pairwise(channels):
             if before != after:
                 layers.append(Pointwise(before, after, bias=False))
             layers += [Twice(), *_blocks(after, spec.g)]
         self.layers = Layers(*layers, Pointwise(channels[-1], spec.shape[0]), nn.Tanh())
         _draw(self, randomness, spec.g)
-        nn.init.normal_(basis.maps, generator=randomness)
+        nn.init.normal_(maps.weight, generator=randomness)
 
     def forward(self, z: Tensor) -> Tensor:
         """Return the images, ``[B, C, H, W]`` in [-1, 1], of ``z [B, latent_dim]``."""
@@ -154,7 +156,7 @@ class Discriminator(FeatureCritic):
                 layers.append(Pointwise(before, after, bias=False))
             layers += _blocks(after, spec.d)
         deepest = channels[-1]
-        # the mirror of G's basis: each channel against a map of its own
+        # the mirror of G's maps: each channel against a map of its own
         layers += [nn.Conv2d(deepest, deepest, base, groups=deepest, bias=False), nn.Flatten()]
         self.features = Layers(*layers)
         self.logit = Logit(deepest, spec.d)
