@@ -15,7 +15,7 @@ from sparring.networks.maxout import Maxout
 from sparring.networks.spec import doublings
 from sparring.networks.virtual import VirtualBatchNorm
 from sparring.summary import summarize
-from tests.tools import ADVERSARIAL, LIKELIHOOD
+from tests.tools import ADVERSARIAL, LIKELIHOOD, awake
 
 SHAPES = [(2,), (1, 28, 28), (3, 32, 32), (3, 64, 64), (1, 96, 96)]
 
@@ -43,10 +43,7 @@ def test_shapes_ranges_and_gradients(name: str, norm: str, shape: tuple[int, ...
         with pytest.raises(UsageError, match="--network"):
             build_players(name, spec(shape), source())
         return
-    G, D = build_players(name, spec(shape, norm=norm), source())
-    for parameter in [*G.parameters(), *D.parameters()]:
-        if parameter.ndim > 1 and not parameter.any():  # a branch that begins at 0 passes no gradient yet
-            nn.init.normal_(parameter, std=0.1, generator=source())
+    G, D = (awake(player) for player in build_players(name, spec(shape, norm=norm), source()))
     x = G(torch.randn(3, 100, generator=source()))
     logits = D(x)
     assert x.shape == (3, *shape)

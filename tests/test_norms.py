@@ -17,7 +17,7 @@ from sparring.networks import NetworkSpec, PlayerSpec, build_players
 from sparring.networks.layers import normalization
 from sparring.networks.virtual import REFERENCE, VirtualBatchNorm
 from sparring.randomness import randomness
-from tests.tools import ADVERSARIAL, small_config, trainer_for
+from tests.tools import ADVERSARIAL, awake, small_config, trainer_for
 
 SHAPES = [(3,), (3, 2, 4)]
 
@@ -32,7 +32,7 @@ def normal(*shape: int, seed: int = 0) -> Tensor:
 
 def build_G(network: str, norm: str = "virtual", prior: str = "normal", seed: int = 0) -> nn.Module:
     spec = NetworkSpec((1, 28, 28), 4, PlayerSpec(4, norm), PlayerSpec(4, "none"), prior=prior)
-    return build_players(network, spec, source(seed))[0]
+    return awake(build_players(network, spec, source(seed))[0])
 
 
 # The layer.

@@ -6,6 +6,9 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
+import torch
+from torch import nn
+
 from sparring.combinations import without_opponent
 from sparring.config import TrainConfig
 from sparring.data import Data, open_data
@@ -52,6 +55,14 @@ def small_config(data: str, **settings: Any) -> TrainConfig:
 @cache
 def small_data(name: str) -> Data:
     return open_data(name)
+
+
+def awake(network: nn.Module) -> nn.Module:
+    """Give weights to layers that begin at 0, so that a residual network is more than its skips; return it."""
+    for weight in network.parameters():
+        if weight.ndim > 1 and not weight.any():
+            nn.init.normal_(weight, std=0.1, generator=torch.Generator().manual_seed(0))
+    return network
 
 
 def trainer_for(out: Path, data: str, observers: tuple[Observer, ...] = (), **settings: Any) -> Trainer:
