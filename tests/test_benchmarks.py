@@ -4,6 +4,11 @@ from __future__ import annotations
 
 import json
 import math
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 
@@ -95,3 +100,42 @@ def test_the_command_prints_a_table_with_its_protocol_and_writes_every_number(
     (tmp_path / "file").touch()
     assert main([*words, "--out", str(tmp_path / "runs"), "--json-file", str(tmp_path / "file" / "modes.json")]) == 2
     assert "sparring: cannot write the benchmark to" in capsys.readouterr().err
+
+
+@pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="needs Linux's list of processes")
+def test_runs_are_saved_and_end_when_the_command_is_killed(tmp_path: Path) -> None:
+    """Without its command a run would go on for nobody; saved, it is taken up by the next call."""
+    words = ["bench", "modes", "--data", "ring", "--presets", "gan", "--seeds", "1", "--out", str(tmp_path)]
+    command = subprocess.Popen([sys.executable, "-m", "sparring", *words], stdout=subprocess.DEVNULL)
+
+    def told(event: str) -> bool:
+        clocks = list(tmp_path.rglob("clock.jsonl"))
+        return bool(clocks) and f'"event":"{event}"' in clocks[0].read_text().replace(" ", "")
+
+    try:
+        assert _soon(lambda: told("start"))
+        (worker,) = _children(command.pid)
+    finally:
+        command.kill()
+        command.wait()
+    assert _soon(lambda: told("stop"))
+    assert list(tmp_path.rglob("manifest.json"))
+    assert _soon(lambda: not Path(f"/proc/{worker}").exists())
+
+
+def _children(process: int) -> list[int]:
+    """Return the processes of a pool that a process has started."""
+    found = []
+    for stat in Path("/proc").glob("[0-9]*/stat"):
+        with suppress(OSError):
+            words = stat.read_text().rpartition(")")[2].split()
+            if int(words[1]) == process and b"spawn_main" in stat.with_name("cmdline").read_bytes():
+                found.append(int(stat.parent.name))
+    return found
+
+
+def _soon(happened: Callable[[], bool]) -> bool:
+    deadline = time.monotonic() + 60
+    while not happened() and time.monotonic() < deadline:
+        time.sleep(0.1)
+    return happened()

@@ -11,7 +11,8 @@ import math
 import multiprocessing
 import os
 import platform
-import time
+import signal
+import threading
 from collections.abc import Callable, Iterable, Mapping
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from dataclasses import asdict, dataclass
@@ -22,6 +23,7 @@ import torch
 
 from sparring.errors import UsageError, unknown_name
 from sparring.presets import PRESETS
+from sparring.report.story import Story
 from sparring.runs import write_atomically
 from sparring.runtime import cores
 from sparring.session import train
@@ -187,7 +189,7 @@ def run_modes(
     found: dict[tuple[str, int], Result] = {}
     jobs = min(jobs or cores(), len(wanted))
     # Each run has a process of its own, because torch keeps one number of threads a process.
-    with ProcessPoolExecutor(jobs, multiprocessing.get_context("spawn")) as pool:
+    with ProcessPoolExecutor(jobs, multiprocessing.get_context("spawn"), _end_with_parent) as pool:
         futures = {
             pool.submit(_run_one, data, name, seed, out, steps, data_root): (name, seed) for name, seed in wanted
         }
@@ -216,6 +218,18 @@ def settings_of(data: str, recipe: str, steps: int | None) -> tuple[str, dict[st
     return preset, settings | {"eval_every": 10**9, "sample_every": 0, "checkpoint_every": 1000, "threads": 1}
 
 
+def _end_with_parent() -> None:
+    """Let this process save its run and end, should the command that started it be killed: nobody would wait for it."""
+    parent = multiprocessing.parent_process()
+    assert parent is not None
+
+    def watch() -> None:
+        parent.join()
+        os.kill(os.getpid(), signal.SIGTERM)
+
+    threading.Thread(target=watch, daemon=True).start()
+
+
 def _run_one(data: str, recipe: str, seed: int, out: Path, steps: int | None, data_root: Path | None) -> Result:
     folder = out / data / recipe / str(seed)
     record = folder / "result.json"
@@ -225,12 +239,17 @@ def _run_one(data: str, recipe: str, seed: int, out: Path, steps: int | None, da
         stored = json.loads(record.read_text())
         if stored["asked"] == asked:
             return Result(**stored["result"])
-    began = time.perf_counter()
     run = train(data, preset=preset, out=folder, seed=seed, data_root=data_root, **settings)
-    seconds = time.perf_counter() - began
+    if not run.finished:
+        parent = multiprocessing.parent_process()
+        if parent is not None and not parent.is_alive():
+            os._exit(1)  # nobody takes what a worker returns
+        raise UsageError(f"{run.path} was stopped before its end; the same command goes on with it.")
     event = run.directory.events("eval")[-1]
     values = {name: value for name, value in event.items() if isinstance(value, float) and name != "epoch"}
-    result = Result(recipe, data, seed, event["step"], values, event["protocol"], round(seconds, 1))
+    result = Result(
+        recipe, data, seed, event["step"], values, event["protocol"], round(Story(run.directory, {}).seconds, 1)
+    )
     write_atomically(record, (json.dumps({"asked": asked, "result": asdict(result)}, indent=1) + "\n").encode())
     return result
 

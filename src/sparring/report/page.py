@@ -151,10 +151,9 @@ def _facts(story: Story) -> list[tuple[str, str]]:
 def _clock_facts(story: Story) -> list[tuple[str, str]]:
     sessions = story.sessions
     begun = datetime.fromtimestamp(sessions[0][0]["time"], UTC).strftime("%d %B %Y, %H:%M UTC").lstrip("0")
-    seconds = sum(session[-1]["time"] - session[0]["time"] for session in sessions)
     facts = [
         ("Begun", begun),
-        ("Took", wording.duration(seconds) + (f", in {len(sessions)} sessions" if len(sessions) > 1 else "")),
+        ("Took", wording.duration(story.seconds) + (f", in {len(sessions)} sessions" if len(sessions) > 1 else "")),
     ]
     rate = _images_per_second(sessions)
     if rate is not None:

@@ -74,6 +74,11 @@ class Story:
         starts = [index for index, event in enumerate(self.clock) if event["event"] == "start"]
         return [self.clock[first:end] for first, end in pairwise([*starts, len(self.clock)])]
 
+    @property
+    def seconds(self) -> float:
+        """How long the run has taken, all sessions together."""
+        return sum(session[-1]["time"] - session[0]["time"] for session in self.sessions)
+
     @cached_property
     def manifest(self) -> dict[str, Any]:
         """The newest readable checkpoint's state."""
