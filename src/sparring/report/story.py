@@ -77,7 +77,7 @@ class Story:
     @property
     def seconds(self) -> float:
         """How long the run has taken, all sessions together."""
-        return sum(session[-1]["time"] - session[0]["time"] for session in self.sessions)
+        return float(sum(session[-1]["time"] - session[0]["time"] for session in self.sessions))
 
     @cached_property
     def manifest(self) -> dict[str, Any]:
