@@ -41,10 +41,10 @@ def step_unless(lost: Tensor, optimizer: torch.optim.Optimizer) -> None:
     """Make a step, or none if ``lost``: then parameters and moments stay equal to the bit.
 
     Args:
-        lost: ``[]``, bool. Adam reads it on the device; RMSprop cannot, so the host waits for it.
+        lost: ``[]``, bool. The fused Adam of processors and CUDA reads it where it lies; for others the host waits.
         optimizer: as `build_optimizer` makes it.
     """
-    if isinstance(optimizer, torch.optim.Adam):
+    if isinstance(optimizer, torch.optim.Adam) and lost.device.type in ("cpu", "cuda"):
         optimizer.found_inf = lost.float()  # type: ignore[attr-defined]  # what a gradient scaler tells a fused step
         optimizer.step()
     elif not lost:
