@@ -52,6 +52,14 @@ def test_a_compiler_that_fails_is_quoted(fresh: Path, monkeypatch: pytest.Monkey
 
 
 @pytest.mark.skipif(not HAS_UNITS, reason="needs a processor with matrix units, and a C compiler")
+def test_they_are_found_from_within_autocast() -> None:
+    """A program of the user's own may ask for them first where products are bfloat16 already."""
+    with torch.autocast("cpu", torch.bfloat16):
+        found, why = compiled._found.__wrapped__(TILES)
+    assert found is not None, why
+
+
+@pytest.mark.skipif(not HAS_UNITS, reason="needs a processor with matrix units, and a C compiler")
 def test_they_are_compiled_once(fresh: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     first = compiled._kept(UNIT)
     assert first.parent == fresh
