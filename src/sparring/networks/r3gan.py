@@ -63,7 +63,7 @@ class Block(nn.Module):
         self.branch = Layers(
             Pointwise(channels, inside),
             normalization(player, inside),
-            nn.LeakyReLU(0.2, inplace=True),
+            nn.LeakyReLU(0.2),  # not in place: what is before it is a view, whose gradient would be copied twice
             nn.Conv2d(inside, inside, 3, padding=1, groups=groups),
             normalization(player, inside),
             nn.LeakyReLU(0.2, inplace=True),
@@ -92,16 +92,24 @@ class Twice(nn.Module):
         return F.interpolate(x, scale_factor=2, mode="bilinear", align_corners=False)
 
 
-class Maps(nn.Module):
+class FromMaps(nn.Module):
     """Numbers ``[B, C]`` to the smallest maps: each channel is a learnt map times its number."""
 
     def __init__(self, channels: int, side: int) -> None:
         super().__init__()
-        self.weight = nn.Parameter(torch.empty(channels, side, side))
+        self.weight = nn.Parameter(torch.empty(side, side, channels))  # as maps lie in memory, and so do all gradients
 
     def forward(self, x: Tensor) -> Tensor:
         """Return ``[B, C, side, side]`` of ``x [B, C]``."""
-        return (x[:, :, None, None] * self.weight).contiguous(memory_format=torch.channels_last)
+        return (x[:, None, None, :] * self.weight).permute(0, 3, 1, 2)
+
+
+class ToMaps(FromMaps):
+    """The mirror: the smallest maps to numbers ``[B, C]``, each channel's product with a learnt map."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Return ``[B, C]`` of ``x [B, C, side, side]``."""
+        return (x.permute(0, 2, 3, 1) * self.weight).sum((1, 2))
 
 
 def _blocks(channels: int, player: PlayerSpec) -> list[nn.Module]:
@@ -122,7 +130,7 @@ class Generator(nn.Module):
     def __init__(self, spec: NetworkSpec, randomness: torch.Generator) -> None:
         super().__init__()
         base, channels = stages(spec.shape, spec.g.width)
-        maps = Maps(channels[0], base)
+        maps = FromMaps(channels[0], base)
         layers: list[nn.Module] = [
             nn.Linear(spec.latent_dim, channels[0], bias=False),
             maps,
@@ -155,9 +163,9 @@ class Discriminator(FeatureCritic):
             if before != after:
                 layers.append(Pointwise(before, after, bias=False))
             layers += _blocks(after, spec.d)
-        deepest = channels[-1]
-        # the mirror of G's maps: each channel against a map of its own
-        layers += [nn.Conv2d(deepest, deepest, base, groups=deepest, bias=False), nn.Flatten()]
+        maps = ToMaps(channels[-1], base)
+        layers.append(maps)
         self.features = Layers(*layers)
-        self.logit = Logit(deepest, spec.d)
+        self.logit = Logit(channels[-1], spec.d)
         _draw(self, randomness, spec.d)
+        nn.init.normal_(maps.weight, std=1 / base, generator=randomness)
