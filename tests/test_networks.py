@@ -156,11 +156,12 @@ def test_r3gan_begins_as_its_skips_whatever_its_depth() -> None:
                 assert_close(weight.std(), torch.tensor(std), rtol=0.05, atol=0)
 
 
-def test_a_pointwise_layer_is_a_convolution_of_1_by_1() -> None:
-    layer = r3gan.Pointwise(3, 5).double()
-    x = torch.randn(2, 3, 4, 6, generator=source(), dtype=torch.float64, requires_grad=True)
-    assert_close(layer(x), nn.functional.conv2d(x, layer.weight, layer.bias))
-    assert gradgradcheck(layer, (x,))
+def test_r3gans_layers_are_the_convolutions_that_they_stand_for() -> None:
+    x = torch.randn(2, 3, 4, 4, generator=source(), dtype=torch.float64, requires_grad=True)
+    for layer in (r3gan.Pointwise(3, 5).double(), r3gan.ToMaps(3, 4).double()):
+        expected = nn.functional.conv2d(x, layer.weight, layer.bias, groups=layer.groups)
+        assert_close(layer(x), expected.view_as(layer(x)))
+        assert gradgradcheck(lambda x, layer=layer: layer(x) ** 2, (x,))
 
 
 def test_convolution_flops_are_counted_two_a_multiplication() -> None:

@@ -135,7 +135,14 @@ def test_the_weights_are_those_drawn_without_it(network: str) -> None:
             name.replace("parametrizations.", "").replace(".original", ""): w for name, w in with_it.named_parameters()
         }
         assert weights.keys() == dict(without.named_parameters()).keys()
-        assert all(torch.equal(weights[name], weight) for name, weight in without.named_parameters())
+        for name, weight in without.named_parameters():
+            if (
+                network == "r3gan" and without is plain[1] and weight.ndim == 4
+            ):  # a branch begins small, or at 0, without it
+                matrix = torch.stack((weight.flatten(), weights[name].flatten()))
+                assert torch.linalg.svdvals(matrix)[1] < 1e-4, "a multiple"
+            else:
+                assert torch.equal(weights[name], weight)
 
 
 def test_only_a_turn_of_D_moves_the_vectors(tmp_path: Path) -> None:

@@ -104,12 +104,18 @@ class FromMaps(nn.Module):
         return (x[:, None, None, :] * self.weight).permute(0, 3, 1, 2)
 
 
-class ToMaps(FromMaps):
+class ToMaps(nn.Conv2d):
     """The mirror: the smallest maps to numbers ``[B, C]``, each channel's product with a learnt map."""
+
+    def __init__(self, channels: int, side: int) -> None:
+        super().__init__(channels, channels, side, groups=channels, bias=False)
 
     def forward(self, x: Tensor) -> Tensor:
         """Return ``[B, C]`` of ``x [B, C, side, side]``."""
-        return (x.permute(0, 2, 3, 1) * self.weight).sum((1, 2))
+        maps = (
+            self.weight.squeeze(1).permute(1, 2, 0).contiguous()
+        )  # as x lies in memory, so that its gradient does, too
+        return (x.permute(0, 2, 3, 1) * maps).sum((1, 2))
 
 
 def _blocks(channels: int, player: PlayerSpec) -> list[nn.Module]:
@@ -119,7 +125,7 @@ def _blocks(channels: int, player: PlayerSpec) -> list[nn.Module]:
 def _draw(network: nn.Module, randomness: torch.Generator, player: PlayerSpec) -> None:
     draw_weights(network, randomness, player, std=None, gain=1.0)
     blocks = [module for module in network.modules() if isinstance(module, Block)]
-    if player.init_std is None:
+    if player.init_std is None and not player.spectral:  # which gives every weight a size of its own, and divides by it
         for block in blocks:
             block.shrink(len(blocks))
 
@@ -163,9 +169,6 @@ class Discriminator(FeatureCritic):
             if before != after:
                 layers.append(Pointwise(before, after, bias=False))
             layers += _blocks(after, spec.d)
-        maps = ToMaps(channels[-1], base)
-        layers.append(maps)
-        self.features = Layers(*layers)
+        self.features = Layers(*layers, ToMaps(channels[-1], base))
         self.logit = Logit(channels[-1], spec.d)
         _draw(self, randomness, spec.d)
-        nn.init.normal_(maps.weight, std=1 / base, generator=randomness)
