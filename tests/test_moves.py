@@ -101,10 +101,11 @@ def test_replayed_moves_are_those_that_are_launched(
     assert not warnings
 
 
-def test_what_changes_at_every_step_is_recorded_once_it_stands_still(tmp_path: Path) -> None:
-    """A burn-in of β2 and of penalties makes every step a kind of its own until it is over."""
+@pytest.mark.parametrize("begin", [{"beta2": 0.5}, {"penalty": 10.0}], ids=["beta2", "penalty"])
+def test_what_changes_at_every_step_is_recorded_once_it_stands_still(begin: dict[str, float], tmp_path: Path) -> None:
+    """A burn-in of β2 or of penalties makes every step a kind of its own until it is over."""
     spy = Spy()
-    settings = R1_R2 | {"burn_in": {"share": 0.5, "beta2": 0.5, "penalty": 10.0}, "penalty_every": 1}
+    settings = R1_R2 | {"burn_in": {"share": 0.5} | begin, "penalty_every": 1}
     plain, recorded, _ = both(tmp_path, "ring", spy, steps=24, **settings)
     plain.train()
     recorded.train()
