@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import math
+import os
+import signal
 import subprocess
 import sys
 import time
@@ -102,25 +104,45 @@ def test_the_command_prints_a_table_with_its_protocol_and_writes_every_number(
     assert "sparring: cannot write the benchmark to" in capsys.readouterr().err
 
 
-@pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="needs Linux's list of processes")
+LINUX = pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="needs Linux's list of processes")
+
+
+def _begun(folder: Path, seeds: int) -> tuple[subprocess.Popen[str], int]:
+    """Call the command, and return it and its only worker once the first run is under way."""
+    words = ["bench", "modes", "--data", "ring", "--presets", "gan", "--jobs", "1", "--out", str(folder)]
+    command = subprocess.Popen(
+        [sys.executable, "-m", "sparring", *words, "--seeds", str(seeds)], stderr=subprocess.PIPE, text=True
+    )
+    assert _soon(lambda: _told(folder, "start"))
+    (worker,) = _children(command.pid)
+    return command, worker
+
+
+@LINUX
 def test_runs_are_saved_and_end_when_the_command_is_killed(tmp_path: Path) -> None:
     """Without its command a run would go on for nobody; saved, it is taken up by the next call."""
-    words = ["bench", "modes", "--data", "ring", "--presets", "gan", "--seeds", "1", "--out", str(tmp_path)]
-    command = subprocess.Popen([sys.executable, "-m", "sparring", *words], stdout=subprocess.DEVNULL)
-
-    def told(event: str) -> bool:
-        clocks = list(tmp_path.rglob("clock.jsonl"))
-        return bool(clocks) and f'"event":"{event}"' in clocks[0].read_text().replace(" ", "")
-
-    try:
-        assert _soon(lambda: told("start"))
-        (worker,) = _children(command.pid)
-    finally:
-        command.kill()
-        command.wait()
-    assert _soon(lambda: told("stop"))
+    command, worker = _begun(tmp_path, seeds=1)
+    command.kill()
+    command.communicate()
+    assert _soon(lambda: _told(tmp_path, "stop"))
     assert list(tmp_path.rglob("manifest.json"))
     assert _soon(lambda: not Path(f"/proc/{worker}").exists())
+
+
+@LINUX
+def test_after_a_run_that_was_stopped_no_other_begins(tmp_path: Path) -> None:
+    command, worker = _begun(tmp_path, seeds=3)
+    os.kill(worker, signal.SIGTERM)
+    _, error = command.communicate(timeout=60)
+    assert command.returncode == 2
+    assert "was stopped before its end; the same command goes on with it." in error
+    assert "Traceback" not in error
+    assert list(tmp_path.rglob("manifest.json"))
+    assert [folder.name for folder in (tmp_path / "ring" / "gan").iterdir()] == ["0"]
+
+
+def _told(folder: Path, event: str) -> bool:
+    return any(f'"event":"{event}"' in clock.read_text().replace(" ", "") for clock in folder.rglob("clock.jsonl"))
 
 
 def _children(process: int) -> list[int]:

@@ -189,13 +189,19 @@ def run_modes(
     found: dict[tuple[str, int], Result] = {}
     jobs = min(jobs or cores(), len(wanted))
     # Each run has a process of its own, because torch keeps one number of threads a process.
-    with ProcessPoolExecutor(jobs, multiprocessing.get_context("spawn"), _end_with_parent) as pool:
+    with ProcessPoolExecutor(jobs, multiprocessing.get_context("spawn"), _begin_worker) as pool:
         futures = {
             pool.submit(_run_one, data, name, seed, out, steps, data_root): (name, seed) for name, seed in wanted
         }
-        for future in as_completed(futures):
-            found[futures[future]] = future.result()
-            tell(found[futures[future]])
+        try:
+            for future in as_completed(futures):
+                found[futures[future]] = future.result()
+                tell(found[futures[future]])
+        except BaseException:  # Ctrl-C too: the runs under way are saved, and no other begins
+            pool.shutdown(wait=False, cancel_futures=True)
+            for worker in multiprocessing.active_children():
+                worker.terminate()
+            raise
     return [found[key] for key in wanted]
 
 
@@ -218,10 +224,16 @@ def settings_of(data: str, recipe: str, steps: int | None) -> tuple[str, dict[st
     return preset, settings | {"eval_every": 10**9, "sample_every": 0, "checkpoint_every": 1000, "threads": 1}
 
 
-def _end_with_parent() -> None:
-    """Let this process save its run and end, should the command that started it be killed: nobody would wait for it."""
+_STOPPED = threading.Event()
+"""Set in a worker whose run was stopped: it begins no other."""
+
+
+def _begin_worker() -> None:
+    """Let a worker be stopped by its command alone, once, and by the command's death: nobody would wait for it then."""
     parent = multiprocessing.parent_process()
     assert parent is not None
+    if hasattr(os, "setsid"):
+        os.setsid()  # a terminal's Ctrl-C is for the command
 
     def watch() -> None:
         parent.join()
@@ -232,6 +244,8 @@ def _end_with_parent() -> None:
 
 def _run_one(data: str, recipe: str, seed: int, out: Path, steps: int | None, data_root: Path | None) -> Result:
     folder = out / data / recipe / str(seed)
+    if _STOPPED.is_set():
+        raise UsageError(f"{folder} was not begun.")
     record = folder / "result.json"
     preset, settings = settings_of(data, recipe, steps)
     asked = {"settings": json.loads(json.dumps(settings)), "version": __version__}
@@ -241,6 +255,7 @@ def _run_one(data: str, recipe: str, seed: int, out: Path, steps: int | None, da
             return Result(**stored["result"])
     run = train(data, preset=preset, out=folder, seed=seed, data_root=data_root, **settings)
     if not run.finished:
+        _STOPPED.set()
         parent = multiprocessing.parent_process()
         if parent is not None and not parent.is_alive():
             os._exit(1)  # nobody takes what a worker returns
