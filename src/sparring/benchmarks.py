@@ -198,7 +198,6 @@ def run_modes(
                 found[futures[future]] = future.result()
                 tell(found[futures[future]])
         except BaseException:  # Ctrl-C too: the runs under way are saved, and no other begins
-            pool.shutdown(wait=False, cancel_futures=True)
             for worker in multiprocessing.active_children():
                 worker.terminate()
             raise

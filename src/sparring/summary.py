@@ -12,6 +12,7 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from sparring.checkpoint import load_checkpoint
 from sparring.config import TrainConfig
+from sparring.errors import UsageError, unknown_name
 from sparring.generator import find_checkpoint, stored_config
 from sparring.networks import NETWORKS, named_players
 from sparring.networks.likelihood import LikelihoodModel, LikelihoodPass
@@ -112,7 +113,9 @@ def players_of_name(name: str, shape: tuple[int, ...] | None) -> tuple[str, Play
     """
     from sparring.presets import PRESETS
 
-    if name in NETWORKS and name not in PRESETS:
+    if name not in PRESETS and name not in NETWORKS:
+        raise UsageError(unknown_name("info", name, {*PRESETS, *NETWORKS}))
+    if name not in PRESETS:
         own = {"width": None, "norm": None}
         kind, preset, settings = "network", "modern", {"network": name, "g": own, "d": own}
     else:
