@@ -14,7 +14,7 @@ from sparring.randomness import randomness
 from sparring.runtime import Runtime
 from sparring.settings import resolve
 
-needs_units = pytest.mark.skipif(library(torch.bfloat16) is None, reason="needs matrix units, and a C compiler")
+needs_units = pytest.mark.skipif(library(torch.bfloat16) is None, reason="needs bfloat16 units, and a C compiler")
 
 
 def points(**settings: str) -> TrainConfig:
@@ -42,10 +42,33 @@ def test_points_are_computed_in_bfloat16_by_kernels_that_keep_float32_between_la
 
 @pytest.mark.parametrize("missing", ["kernels", "library"])
 def test_points_stay_in_float32_where_bfloat16_would_round_them(missing: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(runtime.torch.cpu, "_is_amx_tile_supported", lambda: True)
+    monkeypatch.setattr(runtime, "bfloat16_units", lambda: "matrix units")
     if missing == "library":
         monkeypatch.setattr(runtime, "library", lambda dtype: None)
     picked = Runtime.pick(points(kernels="plain") if missing == "kernels" else points())
-    assert (picked.precision, picked.compiled) == ("fp32", False)
+    assert (picked.precision, picked.compiled) == ("fp32", None)
     assert "points in bf16 are too coarse" in picked.reason
     assert "kernels" not in picked.reason
+
+
+@pytest.mark.parametrize(
+    ("units", "precision", "why"),
+    [
+        ("matrix units", "bf16", "the processor has bf16 matrix units"),
+        ("vectors", "bf16", "the processor has bf16 vectors"),
+        (None, "fp32", "no bf16 units"),
+    ],
+)
+def test_what_the_processor_has_decides_the_precision_of_convolutions(
+    units: str | None, precision: str, why: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(runtime, "bfloat16_units", lambda: units)
+    picked = Runtime.pick(resolve(PRESETS["dcgan32"].config("digits"), {"device": "cpu", "threads": 1}))
+    assert picked.precision == precision
+    assert f"({why})" in picked.reason
+
+
+@needs_units
+def test_a_run_remembers_which_units_its_numbers_are_of() -> None:
+    """Matrix units and vectors add in another order, so going on with the other is not exact."""
+    assert Runtime.pick(points()).fingerprint()["compiled"] in ("matrix units (AMX)", "vectors of bfloat16 (AVX-512)")

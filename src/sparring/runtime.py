@@ -15,7 +15,7 @@ import torch
 from sparring.config import TrainConfig
 from sparring.errors import UsageError
 from sparring.fast import plain
-from sparring.fast.compiled import library, why_not
+from sparring.fast.compiled import bfloat16_units, library, why_not
 from sparring.fast.dense import in_parts
 from sparring.fast.memory import keep_freed_memory
 from sparring.networks import NETWORKS
@@ -30,7 +30,7 @@ class Runtime:
         precision: ``"fp32"`` or ``"bf16"``; parameters, optimizers and statistics are always float32.
         threads: processor threads of an operation.
         kernels: ``"fast"`` or ``"plain"``: whether `sparring.fast` computes the convolutions, or torch alone.
-        compiled: whether those in C take part.
+        compiled: the part of the processor that those in C were compiled for, None where they take no part.
         dense: whether they compute dense layers, and keep float32 between them.
         records: whether moves are recorded and replayed as CUDA graphs.
         reason: one line that says what was picked and why.
@@ -40,7 +40,7 @@ class Runtime:
     precision: str
     threads: int
     kernels: str
-    compiled: bool
+    compiled: str | None
     dense: bool
     records: bool
     reason: str
@@ -61,20 +61,21 @@ class Runtime:
         torch.set_num_threads(threads)
         torch.set_flush_denormal(True)
         reason = f"{device}, {precision} ({why}), {threads} threads"
-        compiled, fast = False, NETWORKS[config.network].fast
+        compiled, fast = None, NETWORKS[config.network].fast
         if device.type == "cpu":
             keep_freed_memory()
         if device.type == "cpu" and (fast == "convolutions" or (fast == "dense" and precision == "bf16")):
             reason += f", {config.kernels} kernels"
             if config.kernels == "fast":
                 dtype = torch.bfloat16 if precision == "bf16" else torch.float32
-                compiled = library(dtype) is not None
+                found = library(dtype)
+                compiled = found.unit if found else None
                 reason += " in C" if compiled else f", not in C ({why_not(dtype)})"
         records = device.type == "cuda" and config.kernels == "fast"
         if device.type == "cuda":
             _let_penalties_use_matrix_units(precision == "bf16")
             reason += ", turns as CUDA graphs" if records else ", plain kernels"
-        dense = compiled and fast == "dense"
+        dense = compiled is not None and fast == "dense"
         return cls(device, precision, threads, config.kernels, compiled, dense, records, reason)
 
     @contextlib.contextmanager
@@ -150,21 +151,25 @@ def pick_device(name: str) -> torch.device:
 
 
 def _pick_precision(config: TrainConfig, device: torch.device) -> tuple[str, str]:
-    """Return the precision and why; bfloat16 without matrix units is slower than float32, often by far."""
-    wanted = config.precision
-    if device.type == "cuda":
-        has_units = torch.cuda.is_bf16_supported(including_emulation=False)
-    else:
-        has_units = device.type == "cpu" and torch.cpu._is_amx_tile_supported()
+    """Return the precision and why; bfloat16 that is not built into the processor is slower than float32, often by far."""
+    wanted, units = config.precision, _bf16_units(device)
     if wanted == "auto":
         if config.network == "mlp":
             return "fp32", "small dense layers gain nothing from bf16"
         if NETWORKS[config.network].fast == "dense" and not _multiplies_floats(config, device):
             return "fp32", "points in bf16 are too coarse"
-        return ("bf16", "the processor has bf16 matrix units") if has_units else ("fp32", "no bf16 matrix units")
-    if wanted == "bf16" and not has_units:
-        raise UsageError("--precision bf16: this device has no bf16 matrix units; use --precision fp32.")
+        return ("bf16", f"the processor has {units}") if units else ("fp32", "no bf16 units")
+    if wanted == "bf16" and units is None:
+        raise UsageError("--precision bf16: this device computes no bf16; use --precision fp32.")
     return wanted, "as asked"
+
+
+def _bf16_units(device: torch.device) -> str | None:
+    """Return what multiplies bfloat16 there, or None."""
+    if device.type == "cuda":
+        return "bf16 matrix units" if torch.cuda.is_bf16_supported(including_emulation=False) else None
+    units = bfloat16_units() if device.type == "cpu" else None
+    return units and f"bf16 {units}"
 
 
 def _multiplies_floats(config: TrainConfig, device: torch.device) -> bool:

@@ -13,8 +13,10 @@ from sparring.fast import compiled
 from sparring.fast.compiled import library
 
 TILES = torch.bfloat16
-UNIT = compiled._UNITS[TILES]
+UNITS = compiled._UNITS[TILES]
+UNIT = next((unit for unit in UNITS if unit.there()), UNITS[0])
 HAS_UNITS = library(TILES) is not None
+needs_units = pytest.mark.skipif(not HAS_UNITS, reason="needs a processor with bfloat16 units, and a C compiler")
 
 
 @pytest.fixture
@@ -22,7 +24,7 @@ def fresh(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
     """Give the kernels an empty cache folder."""
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
     monkeypatch.setattr(compiled.tempfile, "gettempdir", lambda: str(tmp_path / "temporary"))
-    monkeypatch.setitem(compiled._UNITS, TILES, dataclasses.replace(UNIT, there=lambda: True))
+    monkeypatch.setitem(compiled._UNITS, TILES, (dataclasses.replace(UNIT, there=lambda: True),))
     return tmp_path / "cache" / "sparring" / "kernels"
 
 
@@ -32,9 +34,27 @@ def reason() -> str:
     return str(why)
 
 
-def test_without_matrix_units_torch_computes(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(compiled._UNITS, TILES, dataclasses.replace(UNIT, there=lambda: False))
-    assert reason() == "the processor has no matrix units (AMX)"
+def test_without_units_torch_computes(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(compiled._UNITS, TILES, tuple(dataclasses.replace(unit, there=lambda: False) for unit in UNITS))
+    assert reason() == "the processor has no matrix units (AMX) or vectors of bfloat16 (AVX-512)"
+
+
+@pytest.mark.parametrize("best", [0, 1])
+def test_the_best_unit_that_is_there_is_compiled_for(best: int, fresh: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    there = tuple(dataclasses.replace(unit, there=lambda i=i: i >= best) for i, unit in enumerate(UNITS))
+    monkeypatch.setitem(compiled._UNITS, TILES, there)
+    asked: list[str] = []
+    monkeypatch.setattr(compiled, "_kept", lambda unit: asked.append(unit.name) or fresh / "nothing.so")
+    assert "does not load" in reason()
+    assert asked == [UNITS[best].name]
+
+
+@needs_units
+def test_vectors_and_matrix_units_have_the_same_functions(fresh: Path) -> None:
+    """Both are compiled wherever there is a compiler that knows them, and run where the processor has them."""
+    for unit in UNITS:
+        found = compiled.Library(compiled._kept(unit), unit)
+        assert not unit.there() or (found.allowed() and compiled._multiplies(found, TILES))
 
 
 def test_without_a_compiler_torch_computes(fresh: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -51,7 +71,7 @@ def test_a_compiler_that_fails_is_quoted(fresh: Path, monkeypatch: pytest.Monkey
     assert not list(fresh.iterdir()), "nothing half made is left behind"
 
 
-@pytest.mark.skipif(not HAS_UNITS, reason="needs a processor with matrix units, and a C compiler")
+@needs_units
 def test_they_are_found_from_within_autocast() -> None:
     """A program of the user's own may ask for them first where products are bfloat16 already."""
     with torch.autocast("cpu", torch.bfloat16):
@@ -59,7 +79,7 @@ def test_they_are_found_from_within_autocast() -> None:
     assert found is not None, why
 
 
-@pytest.mark.skipif(not HAS_UNITS, reason="needs a processor with matrix units, and a C compiler")
+@needs_units
 def test_they_are_compiled_once(fresh: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     first = compiled._kept(UNIT)
     assert first.parent == fresh
@@ -68,14 +88,14 @@ def test_they_are_compiled_once(fresh: Path, monkeypatch: pytest.MonkeyPatch) ->
     assert compiled.Library(first, UNIT).allowed()
 
 
-@pytest.mark.skipif(not HAS_UNITS, reason="needs a processor with matrix units, and a C compiler")
+@needs_units
 def test_a_cache_that_cannot_be_written_has_a_stand_in(fresh: Path, tmp_path: Path) -> None:
     fresh.parent.mkdir(parents=True)
     fresh.write_text("in the way")
     assert compiled._kept(UNIT).is_relative_to(tmp_path / "temporary")
 
 
-@pytest.mark.skipif(not HAS_UNITS, reason="needs a processor with matrix units, and a C compiler")
+@needs_units
 def test_a_folder_that_others_can_write_is_not_trusted(fresh: Path, tmp_path: Path) -> None:
     fresh.mkdir(parents=True)
     fresh.chmod(0o777)
@@ -83,7 +103,7 @@ def test_a_folder_that_others_can_write_is_not_trusted(fresh: Path, tmp_path: Pa
     assert not list(fresh.iterdir())
 
 
-@pytest.mark.skipif(not HAS_UNITS, reason="needs a processor with matrix units, and a C compiler")
+@needs_units
 def test_a_damaged_library_is_not_used(fresh: Path) -> None:
     path = compiled._kept(UNIT)
     path.unlink()
@@ -91,7 +111,7 @@ def test_a_damaged_library_is_not_used(fresh: Path) -> None:
     assert "does not load" in reason()
 
 
-@pytest.mark.skipif(not HAS_UNITS, reason="needs a processor with matrix units, and a C compiler")
+@needs_units
 def test_wrong_numbers_are_not_used(monkeypatch: pytest.MonkeyPatch) -> None:
     compute = compiled.Library.call
 

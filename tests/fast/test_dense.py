@@ -14,7 +14,7 @@ from sparring.fast.compiled import library
 from sparring.networks.layers import Layers, Maxout
 
 pytestmark = pytest.mark.skipif(
-    library(torch.bfloat16) is None, reason="needs a processor with matrix units, and a C compiler"
+    library(torch.bfloat16) is None, reason="needs a processor with bfloat16 units, and a C compiler"
 )
 
 Layer = Callable[[Tensor, Tensor, Tensor], Tensor]

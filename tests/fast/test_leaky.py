@@ -13,7 +13,7 @@ from sparring.fast.compiled import library
 from sparring.networks.layers import Layers
 
 pytestmark = pytest.mark.skipif(
-    library(torch.bfloat16) is None, reason="needs a processor with matrix units, and a C compiler"
+    library(torch.bfloat16) is None, reason="needs a processor with bfloat16 units, and a C compiler"
 )
 HALF, SINGLE = torch.bfloat16, torch.float32
 

@@ -16,7 +16,7 @@ from sparring.fast.shapes import Geometry
 
 def needs(dtype: torch.dtype) -> pytest.MarkDecorator:
     return pytest.mark.skipif(
-        library(dtype) is None, reason="needs a C compiler, and AMX for bfloat16 or AVX-512 for float32"
+        library(dtype) is None, reason="needs a C compiler and AVX-512, for bfloat16 AMX or its own vectors, too"
     )
 
 

@@ -10,7 +10,7 @@ from sparring.fast.compiled import library
 from sparring.fast.pairs import GROUP, Subset, can_cube, can_measure, packed, screen, squared, sum_of_cubes
 
 pytestmark = pytest.mark.skipif(
-    library(torch.bfloat16) is None, reason="needs a processor with matrix units, and a C compiler"
+    library(torch.bfloat16) is None, reason="needs a processor with bfloat16 units, and a C compiler"
 )
 
 

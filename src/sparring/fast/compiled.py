@@ -44,8 +44,8 @@ _SIGNATURES: dict[str, tuple[Any, ...]] = {
     "leak": (_P, _L, _F, _I),
     "leak_gradient": (*[_P] * 3, _L, _F, _I),
 }
-#: Likewise, of those that only matrix units have.
-_TILE_SIGNATURES: dict[str, tuple[Any, ...]] = {
+#: Likewise, of those in bfloat16 alone.
+_BFLOAT16_SIGNATURES: dict[str, tuple[Any, ...]] = {
     "cubes": (*[_P] * 5, *[_L] * 3, _I, _I),
     "subset": (*[_P] * 8, *[_L] * 2, _D, _F, _I),
     "pack": (*[_P] * 2, *[_L] * 2, _I, _I),
@@ -65,6 +65,15 @@ def _has_tiles() -> bool:
 
 def _has_vectors() -> bool:
     return "AVX512" in torch.backends.cpu.get_cpu_capability()
+
+
+def _has_bfloat16_vectors() -> bool:
+    return _has_vectors() and bool(torch.cpu._is_avx512_bf16_supported() and torch.cpu._is_vnni_supported())
+
+
+def bfloat16_units() -> str | None:
+    """Return what of the processor multiplies bfloat16, ``"matrix units"`` or ``"vectors"``, or None."""
+    return "matrix units" if _has_tiles() else "vectors" if _has_bfloat16_vectors() else None
 
 
 @dataclass(frozen=True)
@@ -89,18 +98,28 @@ class _Unit:
 
 
 _VECTORS = ("avx512f", "avx512bw", "avx512vl", "fma")
-_TILES = (*_VECTORS, "avx512dq", "avx512bf16", "amx-tile", "amx-bf16", "amx-int8")
-#: What computes in a type of numbers.
+_BFLOAT16 = (*_VECTORS, "avx512dq", "avx512bf16")
+_IN_BFLOAT16 = ("convolution", "images", "norm", "pairs", "scatter", "dense")
+_SIGNATURES_IN_BFLOAT16 = _SIGNATURES | _BFLOAT16_SIGNATURES
+#: What computes in a type of numbers, best first.
 _UNITS = {
-    torch.bfloat16: _Unit(
-        "matrix units (AMX)",
-        _has_tiles,
-        ("convolution", "images", "norm", "pairs", "scatter", "dense"),
-        _TILES,
-        "",
-        _SIGNATURES | _TILE_SIGNATURES,
+    torch.bfloat16: (
+        _Unit(
+            "matrix units (AMX)",
+            _has_tiles,
+            _IN_BFLOAT16,
+            (*_BFLOAT16, "amx-tile", "amx-bf16", "amx-int8"),
+            signatures=_SIGNATURES_IN_BFLOAT16,
+        ),
+        _Unit(
+            "vectors of bfloat16 (AVX-512)",
+            _has_bfloat16_vectors,
+            _IN_BFLOAT16,
+            (*_BFLOAT16, "avx512vnni"),
+            signatures=_SIGNATURES_IN_BFLOAT16,
+        ),
     ),
-    torch.float32: _Unit("vectors of 16 (AVX-512)", _has_vectors, ("float32", "images32"), _VECTORS, "32"),
+    torch.float32: (_Unit("vectors of 16 (AVX-512)", _has_vectors, ("float32", "images32"), _VECTORS, "32"),),
 }
 
 
@@ -109,7 +128,11 @@ class _UnavailableError(Exception):
 
 
 class Library:
-    """The compiled kernels for one type of numbers."""
+    """The compiled kernels for one type of numbers.
+
+    Attributes:
+        unit: of the processor, that they were compiled for.
+    """
 
     def __init__(self, path: Path, unit: _Unit) -> None:
         """Load them.
@@ -128,6 +151,8 @@ class Library:
             function.argtypes = arguments
             self._functions[name] = function
         self._allow = getattr(library, "sparring_allow", lambda: 0)
+
+        self.unit = unit.name
 
     def call(self, name: str, *arguments: Any) -> None:
         """Call a function, with torch's number of threads behind the arguments.
@@ -183,11 +208,12 @@ def _found(dtype: torch.dtype) -> tuple[Library | None, str]:
 
 
 def _load(dtype: torch.dtype) -> Library:
-    unit = _UNITS.get(dtype)
-    if unit is None:
+    units = _UNITS.get(dtype)
+    if units is None:
         raise _UnavailableError(f"there are none for {dtype}")
-    if sys.platform != "linux" or platform.machine() != "x86_64" or not unit.there():
-        raise _UnavailableError(f"the processor has no {unit.name}")
+    unit = next((unit for unit in units if unit.there()), None)
+    if sys.platform != "linux" or platform.machine() != "x86_64" or unit is None:
+        raise _UnavailableError(f"the processor has no {' or '.join(unit.name for unit in units)}")
     _share_threads()
     path = _kept(unit)
     try:

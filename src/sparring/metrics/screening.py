@@ -19,6 +19,7 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
+from sparring.fast.compiled import bfloat16_units
 from sparring.fast.pairs import GROUP, can_measure, can_screen, packed, screen, squared
 from sparring.metrics.samples import spans
 
@@ -63,7 +64,7 @@ def product_dtype(device: str) -> torch.dtype:
     Only its speed depends on it: the points are rounded to bfloat16 either way. On a GPU the product is one in float32,
     since one in bfloat16 may also add its partial sums in bfloat16, which the bounds here do not cover.
     """
-    return torch.bfloat16 if device == "cpu" and torch.cpu._is_amx_tile_supported() else torch.float32
+    return torch.bfloat16 if device == "cpu" and bfloat16_units() else torch.float32
 
 
 @dataclass(frozen=True, eq=False)

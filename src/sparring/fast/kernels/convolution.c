@@ -8,10 +8,14 @@
 
 #include "tiles.h"
 
-/* Ask Linux for the tile registers; 0 when this process may use them. */
+/* Ask Linux for the tile registers, where there are any; 0 when this process may use them. */
 int sparring_allow(void) {
+#ifdef __AMX_TILE__
     const long request = 0x1023, tile_data = 18; /* ARCH_REQ_XCOMP_PERM, XFEATURE_XTILEDATA */
     return (int)syscall(SYS_arch_prctl, request, tile_data);
+#else
+    return 0;
+#endif
 }
 
 /* Weights [O][T][C] as right sides, blocks [n][t][k]: depth C and columns O. */
@@ -110,7 +114,7 @@ int sparring_gather(const bf16 *source, const float *weight, const float *bias, 
                                 write_row(target + ((i * SIDE + b) * targets + q) * columns + n * SIDE, sums + b * SIDE,
                                           bias ? bias + n * SIDE : NULL);
                         }
-        _tile_release();
+        end_tiles();
     }
     free(left);
     free(right);
@@ -213,7 +217,7 @@ int sparring_weight_gradient(const bf16 *images, const bf16 *slopes, float *weig
                         for (long i = 0; i < SIDE; i++)
                             memcpy(weight + ((o * SIDE + i) * taps + t) * inputs + c * SIDE, mine + t * BLOCK + i * SIDE, 4 * SIDE);
                 }
-        _tile_release();
+        end_tiles();
     }
     free(right);
     free(left);

@@ -193,7 +193,7 @@ int sparring_dense(const float *x, const float *weight, const float *bias, uint8
                         }
                     }
             }
-        _tile_release();
+        end_tiles();
     }
     free(left);
     free(right);
@@ -232,7 +232,7 @@ int sparring_dense_input(const float *slopes, const uint8_t *which, const float 
                 write_sums(dx + i * SIDE * inputs + k * SIDE, inputs, batch - i * SIDE, inputs - k * SIDE, sums);
             }
         }
-        _tile_release();
+        end_tiles();
     }
     free(left);
     free(right);
@@ -275,7 +275,7 @@ int sparring_dense_weight(const float *slopes, const uint8_t *which, const float
                     write_sums(at, inputs, units - u * SIDE, inputs - k * SIDE, sums);
                 }
             }
-        _tile_release();
+        end_tiles();
     }
     free(left);
     free(right);

@@ -64,7 +64,7 @@ int sparring_image_convolution(const bf16 *images, const float *weight, const fl
                         write_row(maps + (b * count + q + r) * g->outputs + n * SIDE, sums + r * SIDE, bias ? bias + n * SIDE : NULL);
                 }
         }
-        _tile_release();
+        end_tiles();
     }
     free(right);
     free(space);
@@ -139,7 +139,7 @@ int sparring_image_gradient(const bf16 *maps, const float *weight, const float *
                 }
             }
         }
-        _tile_release();
+        end_tiles();
     }
     free(left);
     free(space);
@@ -206,7 +206,7 @@ int sparring_image_weight_gradient(const bf16 *images, const bf16 *maps, float *
                         store_sums(sum, 4 * SIDE);
                     }
             }
-        _tile_release();
+        end_tiles();
     }
     for (long o = 0; o < g->outputs; o++)
         for (long t = 0; t < patch; t++) {

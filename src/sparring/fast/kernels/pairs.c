@@ -109,7 +109,7 @@ int sparring_cubes(const bf16 *left, const bf16 *right, const float *p, const fl
                 over_square(left, right, square, panel, add_cubes, &cubes);
                 sums[x * tall + y] = within && y < x ? 2 * cubes.total : cubes.total;
             }
-        _tile_release();
+        end_tiles();
     }
     *total = 0;
     for (long s = 0; s < tall * wide; s++) *total += sums[s];
@@ -246,7 +246,7 @@ int sparring_screen(const bf16 *left, const bf16 *right, bf16 *values, bf16 *min
         for (long x = 0; x < ceil_div(columns, PANELS); x++)
             for (long y = 0; y < ceil_div(rows, PANELS); y++)
                 over_square(left, right, square_at(y, x, rows, columns), SIDE * depth, write_screen, &screen);
-        _tile_release();
+        end_tiles();
     }
     return 0;
 }

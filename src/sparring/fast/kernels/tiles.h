@@ -1,8 +1,11 @@
-/* Products of matrices on the tile registers of AMX, and the changes of order that they ask for.
+/* Products of matrices on the tile registers of AMX, or on vectors of pairs of bfloat16, and the changes of order they ask for.
  *
  * A product of bfloat16 tiles takes 16 rows of 32 numbers and 16 pairs of rows of 16 columns, each pair interleaved, and adds
  * 16×16 sums in float32. Everything here comes in blocks of 2×2 such products: 32 rows, depth 32, 32 columns. Eight tiles hold
  * four blocks of sums and what is multiplied, so every tile that is read is used twice.
+ *
+ * AVX-512 multiplies a pair of a row with 16 interleaved pairs at once, so the same order serves where there are no tiles. Sums
+ * are then kept in memory, which stays in the first cache, and go through the registers eight rows at a time.
  */
 #ifndef SPARRING_TILES_H
 #define SPARRING_TILES_H
@@ -16,7 +19,9 @@ enum {
     BLOCK = 1024 /* bf16 numbers, or float32 sums, in a block */
 };
 
-/* Give all eight tiles 16 rows of 64 bytes; a thread does so before its first product and ends with _tile_release. */
+#ifdef __AMX_TILE__
+
+/* Give all eight tiles 16 rows of 64 bytes; a thread does so before its first product and ends with end_tiles. */
 static inline void begin_tiles(void) {
     struct {
         uint8_t palette, start_row, zero[14];
@@ -65,6 +70,89 @@ static inline void add_product(const bf16 *left, long row, const bf16 *right, co
     _tile_dpbf16ps(2, 5, 6);
     _tile_dpbf16ps(3, 5, 7);
 }
+
+static inline void end_tiles(void) { _tile_release(); }
+
+/* Add a product of bytes: left and right each two tiles that follow each other, of 32 rows of 64 and of 64 columns in words of four. */
+static inline void add_byte_product(const uint8_t *left, const uint8_t *right) {
+    _tile_loadd(4, left, 64);
+    _tile_loadd(6, right, 64);
+    _tile_dpbssd(0, 4, 6);
+    _tile_loadd(7, right + 2 * HALF, 64);
+    _tile_dpbssd(1, 4, 7);
+    _tile_loadd(5, left + 2 * HALF, 64);
+    _tile_dpbssd(2, 5, 6);
+    _tile_dpbssd(3, 5, 7);
+}
+
+#else
+
+static _Thread_local __m512 held[SIDE][2]; /* the sums of a block: float32, or integers where bytes are multiplied */
+
+static inline void begin_tiles(void) {}
+static inline void end_tiles(void) {}
+static inline void zero_sums(void) { memset(held, 0, sizeof held); }
+
+static inline void load_sums(const float *from, long row) {
+    for (long r = 0; r < SIDE; r++) memcpy(held[r], (const char *)from + r * row, sizeof held[r]);
+}
+
+static inline void store_sums(float *to, long row) {
+    for (long r = 0; r < SIDE; r++) memcpy((char *)to + r * row, held[r], sizeof held[r]);
+}
+
+enum { ROWS_AT_ONCE = 8 };
+
+static inline void add_product(const bf16 *left, long row, const bf16 *right, const bf16 *more) {
+    for (long top = 0; top < SIDE; top += ROWS_AT_ONCE) {
+        const char *from = (const char *)left + top * row;
+        __m512 sums[ROWS_AT_ONCE][2];
+        memcpy(sums, held[top], sizeof sums);
+#pragma GCC unroll 16
+        for (long k = 0; k < SIDE / 2; k++) {
+            const __m512bh low = (__m512bh)_mm512_loadu_si512(right + k * SIDE), high = (__m512bh)_mm512_loadu_si512(more + k * SIDE);
+#pragma GCC unroll 8
+            for (long r = 0; r < ROWS_AT_ONCE; r++) {
+                int32_t pair;
+                memcpy(&pair, from + r * row + 4 * k, sizeof pair);
+                const __m512bh pairs = (__m512bh)_mm512_set1_epi32(pair);
+                sums[r][0] = _mm512_dpbf16_ps(sums[r][0], pairs, low);
+                sums[r][1] = _mm512_dpbf16_ps(sums[r][1], pairs, high);
+            }
+        }
+        memcpy(held[top], sums, sizeof sums);
+    }
+}
+
+/* Vectors multiply bytes without a sign by bytes with one, so 128 is added on the left, and 128 times the right taken away. */
+static inline void add_byte_product(const uint8_t *left, const uint8_t *right) {
+    const __m512i none = _mm512_setzero_si512(), half = _mm512_set1_epi8((char)128);
+    __m512i excess[2] = {none, none};
+    for (long k = 0; k < 16; k++)
+        for (long side = 0; side < 2; side++)
+            excess[side] = _mm512_dpbusd_epi32(excess[side], half, _mm512_loadu_si512(right + side * 2 * HALF + k * 64));
+    for (long top = 0; top < SIDE; top += ROWS_AT_ONCE) {
+        __m512i sums[ROWS_AT_ONCE][2];
+#pragma GCC unroll 8
+        for (long r = 0; r < ROWS_AT_ONCE; r++)
+            for (long side = 0; side < 2; side++) sums[r][side] = _mm512_sub_epi32((__m512i)held[top + r][side], excess[side]);
+#pragma GCC unroll 16
+        for (long k = 0; k < 16; k++) {
+            const __m512i low = _mm512_loadu_si512(right + k * 64), high = _mm512_loadu_si512(right + 2 * HALF + k * 64);
+#pragma GCC unroll 8
+            for (long r = 0; r < ROWS_AT_ONCE; r++) {
+                int32_t word;
+                memcpy(&word, left + (top + r) * 64 + 4 * k, sizeof word);
+                const __m512i words = _mm512_xor_si512(_mm512_set1_epi32(word), half);
+                sums[r][0] = _mm512_dpbusd_epi32(sums[r][0], words, low);
+                sums[r][1] = _mm512_dpbusd_epi32(sums[r][1], words, high);
+            }
+        }
+        memcpy(held[top], sums, sizeof sums);
+    }
+}
+
+#endif
 
 static inline __m512i load(const void *from) { return _mm512_loadu_si512(from); }
 static inline void store(void *to, __m512i x) { _mm512_store_si512(to, x); }
