@@ -10,7 +10,8 @@
 * **C, time to quality**: any recipe; the clock runs from the start of the process to the first evaluation within both limits,
   those of the textbook's recipe after 20 epochs of MNIST (``bench/quality.py --recipes case-study --images 1200000 --seeds 1``).
 
-Prints one table and writes ``bench/results/speed/<lane>-<what>.json`` with machine, versions and every number.
+Prints one table and writes ``bench/results/speed/<lane>-<what>.json`` with machine, versions and every number; ``what``
+ends with ``-cuda`` on a GPU, with ``-vectors`` on a processor with AVX-512's bfloat16, with ``-float32`` on one without any.
 """
 
 from __future__ import annotations
@@ -30,6 +31,7 @@ from typing import Any
 import torch
 
 import sparring.cli
+from sparring.fast.compiled import bfloat16_units
 from sparring.runs import run_directories
 from sparring.runtime import pick_device
 from sparring.speed.agreement import loss_curves
@@ -38,6 +40,8 @@ from sparring.speed.contenders import CONTENDERS, PRESETS, Course
 RESULTS = Path(__file__).parent / "results" / "speed"
 _EARLY = 50  # steps before rounding errors have grown
 _POLL = 0.1  # seconds
+#: What a processor multiplies bfloat16 with -> the end of its results' names.
+_UNITS = {"matrix units": "", "vectors": "-vectors", None: "-float32"}
 
 
 def main() -> None:
@@ -47,7 +51,7 @@ def main() -> None:
     lanes = {"A": same_maths, "B": same_recipe, "C": time_to_quality}
     result = lanes[options.lane](options, course)
     name = options.preset if options.lane == "C" else options.network
-    name += f"-{course.device.type}" if course.device.type != "cpu" else ""
+    name += f"-{course.device.type}" if course.device.type != "cpu" else _UNITS[bfloat16_units()]
     RESULTS.mkdir(parents=True, exist_ok=True)
     path = RESULTS / f"{options.lane}-{name}.json"
     path.write_text(json.dumps(facts(options) | result, indent=1) + "\n")
@@ -91,7 +95,9 @@ def same_maths(options: argparse.Namespace, course: Course) -> dict[str, Any]:
 def same_recipe(options: argparse.Namespace, course: Course) -> dict[str, Any]:
     """Lane B: ``sparring bench speed``, all contenders."""
     words = ["--network", course.network, "--batch-size", str(course.batch_size), "--threads", str(course.threads)]
-    words += ["--rounds", str(options.rounds)] + (["--steps", str(options.steps)] if options.steps else [])
+    words += ["--device", str(course.device), "--rounds", str(options.rounds)] + (
+        ["--steps", str(options.steps)] if options.steps else []
+    )
     with tempfile.TemporaryDirectory() as folder:
         found = Path(folder) / "race.json"
         if sparring.cli.main(["bench", "speed", "--contenders", *CONTENDERS, *words, "--json-file", str(found)]):

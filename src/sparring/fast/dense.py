@@ -1,7 +1,7 @@
 """Dense layers and what their units choose, maxout or ReLU, by the kernels in C of `sparring.fast.compiled`.
 
 torch writes a matrix with a column for every piece of every unit, five times the layer, and reads it again in every derivative.
-These keep which piece a unit chose, one byte each. Numbers are float32 on all ways; within ``in_parts(1)`` the matrix units
+These keep which piece a unit chose, one byte each. Numbers are float32 on all ways; within ``in_parts(1)`` the units
 multiply them as bfloat16, within ``in_parts(2)`` as sums of two bfloat16 numbers, which keep 16 of float32's 24 bits.
 """
 

@@ -1,4 +1,4 @@
-"""What all pairs of many points have to say, on a processor's matrix units: sums, and which of them are near."""
+"""What all pairs of many points have to say, on a processor's bfloat16 units: sums, and which of them are near."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Sums of products of wide features, exact in fixed point, on a processor's matrix units."""
+"""Sums of products of wide features, exact in fixed point, on a processor's bfloat16 units, which multiply bytes, too."""
 
 from __future__ import annotations
 
