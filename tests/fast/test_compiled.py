@@ -50,8 +50,8 @@ def test_the_best_unit_that_is_there_is_compiled_for(best: int, fresh: Path, mon
 
 
 @needs_units
-def test_vectors_and_matrix_units_have_the_same_functions(fresh: Path) -> None:
-    """Both are compiled wherever there is a compiler that knows them, and run where the processor has them."""
+def test_every_unit_is_compiled_for(fresh: Path) -> None:
+    """They are compiled wherever there is a compiler that knows them, and run where the processor has them."""
     for unit in UNITS:
         found = compiled.Library(compiled._kept(unit), unit)
         assert not unit.there() or (found.allowed() and compiled._multiplies(found, TILES))

@@ -6,11 +6,11 @@ import pytest
 import torch
 
 from sparring.fast import plain
-from sparring.fast.compiled import library
+from sparring.fast.compiled import available
 from sparring.fast.pairs import GROUP, Subset, can_cube, can_measure, packed, screen, squared, sum_of_cubes
 
 pytestmark = pytest.mark.skipif(
-    library(torch.bfloat16) is None, reason="needs a processor with bfloat16 units, and a C compiler"
+    not available(torch.bfloat16, "cubes"), reason="needs a processor with matrix units, and a C compiler"
 )
 
 

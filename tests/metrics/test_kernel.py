@@ -8,7 +8,7 @@ import torch
 
 from sparring.errors import UsageError
 from sparring.fast import plain
-from sparring.fast.compiled import library
+from sparring.fast.compiled import available
 from sparring.metrics import kernel
 from sparring.metrics.kernel import kernel_distance
 
@@ -69,7 +69,9 @@ def test_moments_and_few_bits_give_what_all_pairs_in_float64_do(
     assert fast != slow
 
 
-@pytest.mark.skipif(library(torch.bfloat16) is None, reason="needs a processor with bfloat16 units, and a C compiler")
+@pytest.mark.skipif(
+    not available(torch.bfloat16, "scatter"), reason="needs a processor with matrix units, and a C compiler"
+)
 def test_subsets_in_eight_bits_give_what_float64_does() -> None:
     x = torch.from_numpy(np.maximum(_features(700, 64, 0), 0)).float()
     y = torch.from_numpy(np.maximum(_features(500, 64, 1), 0)).float()

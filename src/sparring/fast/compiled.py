@@ -44,8 +44,14 @@ _SIGNATURES: dict[str, tuple[Any, ...]] = {
     "leak": (_P, _L, _F, _I),
     "leak_gradient": (*[_P] * 3, _L, _F, _I),
 }
-#: Likewise, of those in bfloat16 alone.
-_BFLOAT16_SIGNATURES: dict[str, tuple[Any, ...]] = {
+#: Likewise, of dense layers, in bfloat16 alone.
+_DENSE_SIGNATURES: dict[str, tuple[Any, ...]] = {
+    "dense": (*[_P] * 5, *[_L] * 4, _I, _L, _I),
+    "dense_input": (*[_P] * 4, *[_L] * 5, _I),
+    "dense_weight": (*[_P] * 5, *[_L] * 5, _I),
+}
+#: Likewise, of what is measured, which only matrix units do faster than torch.
+_METRIC_SIGNATURES: dict[str, tuple[Any, ...]] = {
     "cubes": (*[_P] * 5, *[_L] * 3, _I, _I),
     "subset": (*[_P] * 8, *[_L] * 2, _D, _F, _I),
     "pack": (*[_P] * 2, *[_L] * 2, _I, _I),
@@ -53,9 +59,6 @@ _BFLOAT16_SIGNATURES: dict[str, tuple[Any, ...]] = {
     "squared": (*[_P] * 5, *[_L] * 2, _I),
     "columns": (*[_P] * 4, *[_L] * 2, _I),
     "scatter": (*[_P] * 8, *[_L] * 2, _D, _I),
-    "dense": (*[_P] * 5, *[_L] * 4, _I, _L, _I),
-    "dense_input": (*[_P] * 4, *[_L] * 5, _I),
-    "dense_weight": (*[_P] * 5, *[_L] * 5, _I),
 }
 
 
@@ -68,7 +71,7 @@ def _has_vectors() -> bool:
 
 
 def _has_bfloat16_vectors() -> bool:
-    return _has_vectors() and bool(torch.cpu._is_avx512_bf16_supported() and torch.cpu._is_vnni_supported())
+    return _has_vectors() and bool(torch.cpu._is_avx512_bf16_supported())
 
 
 def bfloat16_units() -> str | None:
@@ -99,24 +102,23 @@ class _Unit:
 
 _VECTORS = ("avx512f", "avx512bw", "avx512vl", "fma")
 _BFLOAT16 = (*_VECTORS, "avx512dq", "avx512bf16")
-_IN_BFLOAT16 = ("convolution", "images", "norm", "pairs", "scatter", "dense")
-_SIGNATURES_IN_BFLOAT16 = _SIGNATURES | _BFLOAT16_SIGNATURES
+_LAYERS = ("convolution", "images", "norm", "dense")
 #: What computes in a type of numbers, best first.
 _UNITS = {
     torch.bfloat16: (
         _Unit(
             "matrix units (AMX)",
             _has_tiles,
-            _IN_BFLOAT16,
+            (*_LAYERS, "pairs", "scatter"),
             (*_BFLOAT16, "amx-tile", "amx-bf16", "amx-int8"),
-            signatures=_SIGNATURES_IN_BFLOAT16,
+            signatures=_SIGNATURES | _DENSE_SIGNATURES | _METRIC_SIGNATURES,
         ),
         _Unit(
             "vectors of bfloat16 (AVX-512)",
             _has_bfloat16_vectors,
-            _IN_BFLOAT16,
-            (*_BFLOAT16, "avx512vnni"),
-            signatures=_SIGNATURES_IN_BFLOAT16,
+            _LAYERS,
+            _BFLOAT16,
+            signatures=_SIGNATURES | _DENSE_SIGNATURES,
         ),
     ),
     torch.float32: (_Unit("vectors of 16 (AVX-512)", _has_vectors, ("float32", "images32"), _VECTORS, "32"),),
@@ -168,6 +170,10 @@ class Library:
         if self._functions[name](*plain, torch.get_num_threads()):
             raise MemoryError(f"no memory for the working space of {name}")
 
+    def has(self, name: str) -> bool:
+        """Return whether there is such a function."""
+        return name in self._functions
+
     def allowed(self) -> bool:
         """Ask the system for the registers, where they have to be asked for."""
         return bool(self._allow() == 0)
@@ -182,9 +188,10 @@ def library(dtype: torch.dtype) -> Library | None:
     return _found(dtype)[0]
 
 
-def available(dtype: torch.dtype) -> bool:
-    """Return whether the kernels are there, and torch's own were not asked for."""
-    return not is_plain() and library(dtype) is not None
+def available(dtype: torch.dtype, name: str) -> bool:
+    """Return whether there is a kernel of this name, and torch's own were not asked for."""
+    kernels = None if is_plain() else library(dtype)
+    return kernels is not None and kernels.has(name)
 
 
 def call(dtype: torch.dtype, name: str, *arguments: Any) -> None:

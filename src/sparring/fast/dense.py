@@ -49,7 +49,7 @@ def fits(x: Tensor, weight: Tensor) -> bool:
         weight: its weights.
     """
     usual = x.dtype is weight.dtype is torch.float32 and x.ndim == 2 and x.device.type == "cpu" and len(x) >= _FEW
-    return usual and _parts(weight) > 0 and available(_TILES)
+    return usual and _parts(weight) > 0 and available(_TILES, "dense")
 
 
 def linear(x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:

@@ -1,4 +1,4 @@
-"""What all pairs of many points have to say, on a processor's bfloat16 units: sums, and which of them are near."""
+"""What all pairs of many points have to say, on a processor's matrix units: sums, and which of them are near."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ GROUP = 16
 
 def can_cube(features: int) -> bool:
     """Return whether `sum_of_cubes` takes rows of so many numbers here."""
-    return features % _SIDE == 0 and available(_TILES)
+    return features % _SIDE == 0 and available(_TILES, "cubes")
 
 
 def sum_of_cubes(a: Tensor, b: Tensor | None) -> float:
@@ -100,7 +100,7 @@ def _cubes(left: Tensor, right: Tensor, p: Tensor | None, q: Tensor | None, n: i
 def can_measure(x: Tensor) -> bool:
     """Return whether `squared` takes ``x [N, F]`` here."""
     usual = x.dtype is torch.float32 and x.device.type == "cpu" and x.is_contiguous() and x.shape[1] % _LANES == 0
-    return usual and available(_TILES)
+    return usual and available(_TILES, "squared")
 
 
 def squared(x: Tensor, y: Tensor, i: Tensor, j: Tensor) -> Tensor:
@@ -119,7 +119,7 @@ def squared(x: Tensor, y: Tensor, i: Tensor, j: Tensor) -> Tensor:
 
 def can_screen() -> bool:
     """Return whether `screen` computes here."""
-    return available(_TILES)
+    return available(_TILES, "screen")
 
 
 def packed(rows: Tensor, *, right: bool) -> Tensor:

@@ -1,4 +1,4 @@
-"""Sums of products of wide features, exact in fixed point, on a processor's bfloat16 units, which multiply bytes, too."""
+"""Sums of products of wide features, exact in fixed point, on a processor's matrix units."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ _TILES = torch.bfloat16  # whose kernels these are
 def can_scatter(features: Tensor) -> bool:
     """Return whether `column_summary` and `scatter` take ``features [N, F]`` here."""
     usual = features.dtype is torch.float32 and features.device.type == "cpu" and features.shape[1] % _SIDE == 0
-    return usual and available(_TILES)
+    return usual and available(_TILES, "scatter")
 
 
 def column_summary(features: Tensor) -> tuple[Tensor, Tensor, Tensor]:

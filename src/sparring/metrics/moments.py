@@ -134,7 +134,7 @@ def scatter(
 ) -> torch.Tensor:
     """Return ``Σ w_i (x_i - c) (x_i - c)^T``, float64 ``[F, F]``.
 
-    Wide float32 features on a CPU are multiplied in fewer bits, as bytes where there are bfloat16 units and in float32 where not.
+    Wide float32 features on a CPU are multiplied in fewer bits, as integers where it has matrix units and in float32 where not.
     The diagonal keeps float32's digits, and what the rest loses is below 1e-6 of a distance of a hundredth of the variances.
 
     Args:

@@ -59,12 +59,12 @@ def squared_distances(x: torch.Tensor, y: torch.Tensor, i: torch.Tensor, j: torc
 
 @functools.cache
 def product_dtype(device: str) -> torch.dtype:
-    """Return the dtype of the matrix product: bfloat16 where a processor has units for it, else float32.
+    """Return the dtype of the matrix product: bfloat16 where a processor has matrix units, else float32.
 
     Only its speed depends on it: the points are rounded to bfloat16 either way. On a GPU the product is one in float32,
     since one in bfloat16 may also add its partial sums in bfloat16, which the bounds here do not cover.
     """
-    return torch.bfloat16 if device == "cpu" and bfloat16_units() else torch.float32
+    return torch.bfloat16 if device == "cpu" and bfloat16_units() == "matrix units" else torch.float32
 
 
 @dataclass(frozen=True, eq=False)

@@ -1,4 +1,4 @@
-/* The scatter of many features about a point, from exact products of integers.
+/* The scatter of many features about a point, from exact products of integers on the tile registers of AMX.
  *
  * A number is 254 h + m, both digits from -127 to 127, so q q' = 254² h h' + 254 (h m' + m h') + m m'. A product of byte tiles takes
  * 16 rows of 64 bytes and 16 groups of four rows of 16 columns, and adds 16×16 sums in 32 bits. The one is the other's transpose in
@@ -92,7 +92,16 @@ static void pack_samples(uint8_t *right, uint8_t *left, const float *x, const fl
 
 /* Add the products of one digit of 32 features with one of 32 others, over all cells of a panel. */
 static inline void add_digits(const uint8_t *left, const uint8_t *right, long cells) {
-    for (long c = 0; c < cells; c++, left += CELL, right += CELL) add_byte_product(left, right);
+    for (long c = 0; c < cells; c++, left += CELL, right += CELL) {
+        _tile_loadd(4, left, 64);
+        _tile_loadd(6, right, 64);
+        _tile_dpbssd(0, 4, 6);
+        _tile_loadd(7, right + TILE, 64);
+        _tile_dpbssd(1, 4, 7);
+        _tile_loadd(5, left + TILE, 64);
+        _tile_dpbssd(2, 5, 6);
+        _tile_dpbssd(3, 5, 7);
+    }
 }
 
 /* Add the products of two panels to total, its rows F apart, or begin it. */

@@ -73,21 +73,9 @@ static inline void add_product(const bf16 *left, long row, const bf16 *right, co
 
 static inline void end_tiles(void) { _tile_release(); }
 
-/* Add a product of bytes: left and right each two tiles that follow each other, of 32 rows of 64 and of 64 columns in words of four. */
-static inline void add_byte_product(const uint8_t *left, const uint8_t *right) {
-    _tile_loadd(4, left, 64);
-    _tile_loadd(6, right, 64);
-    _tile_dpbssd(0, 4, 6);
-    _tile_loadd(7, right + 2 * HALF, 64);
-    _tile_dpbssd(1, 4, 7);
-    _tile_loadd(5, left + 2 * HALF, 64);
-    _tile_dpbssd(2, 5, 6);
-    _tile_dpbssd(3, 5, 7);
-}
-
 #else
 
-static _Thread_local __m512 held[SIDE][2]; /* the sums of a block: float32, or integers where bytes are multiplied */
+static _Thread_local __m512 held[SIDE][2]; /* the sums of a block */
 
 static inline void begin_tiles(void) {}
 static inline void end_tiles(void) {}
@@ -118,34 +106,6 @@ static inline void add_product(const bf16 *left, long row, const bf16 *right, co
                 const __m512bh pairs = (__m512bh)_mm512_set1_epi32(pair);
                 sums[r][0] = _mm512_dpbf16_ps(sums[r][0], pairs, low);
                 sums[r][1] = _mm512_dpbf16_ps(sums[r][1], pairs, high);
-            }
-        }
-        memcpy(held[top], sums, sizeof sums);
-    }
-}
-
-/* Vectors multiply bytes without a sign by bytes with one, so 128 is added on the left, and 128 times the right taken away. */
-static inline void add_byte_product(const uint8_t *left, const uint8_t *right) {
-    const __m512i none = _mm512_setzero_si512(), half = _mm512_set1_epi8((char)128);
-    __m512i excess[2] = {none, none};
-    for (long k = 0; k < 16; k++)
-        for (long side = 0; side < 2; side++)
-            excess[side] = _mm512_dpbusd_epi32(excess[side], half, _mm512_loadu_si512(right + side * 2 * HALF + k * 64));
-    for (long top = 0; top < SIDE; top += ROWS_AT_ONCE) {
-        __m512i sums[ROWS_AT_ONCE][2];
-#pragma GCC unroll 8
-        for (long r = 0; r < ROWS_AT_ONCE; r++)
-            for (long side = 0; side < 2; side++) sums[r][side] = _mm512_sub_epi32((__m512i)held[top + r][side], excess[side]);
-#pragma GCC unroll 16
-        for (long k = 0; k < 16; k++) {
-            const __m512i low = _mm512_loadu_si512(right + k * 64), high = _mm512_loadu_si512(right + 2 * HALF + k * 64);
-#pragma GCC unroll 8
-            for (long r = 0; r < ROWS_AT_ONCE; r++) {
-                int32_t word;
-                memcpy(&word, left + (top + r) * 64 + 4 * k, sizeof word);
-                const __m512i words = _mm512_xor_si512(_mm512_set1_epi32(word), half);
-                sums[r][0] = _mm512_dpbusd_epi32(sums[r][0], words, low);
-                sums[r][1] = _mm512_dpbusd_epi32(sums[r][1], words, high);
             }
         }
         memcpy(held[top], sums, sizeof sums);
