@@ -1,7 +1,7 @@
 """Speed of a training step, in three lanes.
 
-    python bench/speed.py --lane A [--network case-study|dcgan-64] [--steps 200]
-    python bench/speed.py --lane B [--network case-study|dcgan-64] [--device cuda] [--rounds 7] [--steps 5]
+    python bench/speed.py --lane A [--network case-study|dcgan-64|r3gan-32] [--width 64] [--steps 200]
+    python bench/speed.py --lane B [--network …] [--width 64] [--device cuda] [--rounds 7] [--steps 5]
     python bench/speed.py --lane C --preset NAME --data-root DATA --fd 8.43 --class-kl 0.0486 [--seeds 5]
 
 * **A, same maths**: the same networks, weights, images and latents in float32: how far the loss curves are apart.
@@ -35,7 +35,7 @@ from sparring.fast.compiled import bfloat16_units
 from sparring.runs import run_directories
 from sparring.runtime import pick_device
 from sparring.speed.agreement import loss_curves
-from sparring.speed.contenders import CONTENDERS, PRESETS, Course
+from sparring.speed.contenders import CONTENDERS, RECIPES, Course
 
 RESULTS = Path(__file__).parent / "results" / "speed"
 _EARLY = 50  # steps before rounding errors have grown
@@ -47,7 +47,7 @@ _UNITS = {"matrix units": "", "vectors": "-vectors", None: "-float32"}
 def main() -> None:
     options = parse()
     torch.set_num_threads(options.threads)
-    course = Course(options.network, options.batch_size, options.threads, pick_device(options.device))
+    course = Course(options.network, options.batch_size, options.threads, pick_device(options.device), options.width)
     lanes = {"A": same_maths, "B": same_recipe, "C": time_to_quality}
     result = lanes[options.lane](options, course)
     name = options.preset if options.lane == "C" else options.network
@@ -61,8 +61,9 @@ def main() -> None:
 def parse() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--lane", choices="ABC", required=True)
-    parser.add_argument("--network", choices=list(PRESETS), default="case-study", help="lanes A and B")
+    parser.add_argument("--network", choices=list(RECIPES), default="case-study", help="lanes A and B")
     parser.add_argument("--batch-size", type=int, default=128)
+    parser.add_argument("--width", type=int, help="channels of both players; as published if left out")
     parser.add_argument("--threads", type=int, default=os.cpu_count() or 1)
     parser.add_argument("--device", default="cpu", help="lane B")
     parser.add_argument("--steps", type=int, help="of lane A (200), or of a block of lane B")
@@ -95,9 +96,9 @@ def same_maths(options: argparse.Namespace, course: Course) -> dict[str, Any]:
 def same_recipe(options: argparse.Namespace, course: Course) -> dict[str, Any]:
     """Lane B: ``sparring bench speed``, all contenders."""
     words = ["--network", course.network, "--batch-size", str(course.batch_size), "--threads", str(course.threads)]
-    words += ["--device", str(course.device), "--rounds", str(options.rounds)] + (
-        ["--steps", str(options.steps)] if options.steps else []
-    )
+    words += ["--device", str(course.device), "--rounds", str(options.rounds)]
+    words += ["--steps", str(options.steps)] if options.steps else []
+    words += ["--width", str(options.width)] if options.width else []
     with tempfile.TemporaryDirectory() as folder:
         found = Path(folder) / "race.json"
         if sparring.cli.main(["bench", "speed", "--contenders", *CONTENDERS, *words, "--json-file", str(found)]):

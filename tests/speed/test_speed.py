@@ -26,7 +26,7 @@ def test_loss_curves_agree_with_the_textbook_loop_for_200_steps(kernels: str, mo
     monkeypatch.setattr(convolution, "_SMALL", 0)  # small as they are, the fast kernels take them
     torch.manual_seed(0)
     with plain() if kernels == "plain" else nullcontext():
-        ours, theirs = loss_curves(Course(batch_size=8), steps=200, width=4)
+        ours, theirs = loss_curves(Course(batch_size=8, width=4), steps=200)
     assert (ours[:40] - theirs[:40]).abs().max() < 1e-5
     assert (ours - theirs).abs().max() < 0.05
     assert theirs.std(0).min() > 0.1, "nothing was learnt, so nothing was compared"
@@ -36,8 +36,15 @@ def test_loss_curves_of_dcgan_agree_too(monkeypatch: pytest.MonkeyPatch) -> None
     monkeypatch.setattr(convolution, "_SMALL", 0)
     monkeypatch.setattr(convolution, "_LARGE", 0)
     torch.manual_seed(0)
-    ours, theirs = loss_curves(Course("dcgan-64", batch_size=4), steps=4, width=4)
+    ours, theirs = loss_curves(Course("dcgan-64", batch_size=4, width=4), steps=4)
     torch.testing.assert_close(ours, theirs, rtol=1e-4, atol=1e-5)
+
+
+def test_loss_curves_of_r3gan_agree_too() -> None:
+    torch.manual_seed(0)
+    ours, theirs = loss_curves(Course("r3gan-32", batch_size=4, width=32), steps=4)
+    torch.testing.assert_close(ours, theirs, rtol=1e-4, atol=1e-5)
+    assert theirs.std(0).min() > 1e-4, "nothing moved, so nothing was compared"
 
 
 def test_needed_operations_are_those_of_the_layers() -> None:

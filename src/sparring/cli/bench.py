@@ -115,16 +115,17 @@ def _cell(row: Row, metric: str, unit: float, digits: int) -> str:
     return f"{mean:.{digits}f}" + ("" if math.isnan(error) else f" ± {error:.{digits}f}")
 
 
-_STEPS = {"case-study": 5, "dcgan-64": 1}  # of a block, so that all blocks take less than a minute
+_STEPS = {"case-study": 5, "dcgan-64": 1, "r3gan-32": 1}  # of a block, so that all blocks take less than a minute
 _ON_A_GPU = 50  # times as many
 
 
 @bench.command
 def speed(
     *,
-    network: Literal["case-study", "dcgan-64"] = "case-study",
+    network: Literal["case-study", "dcgan-64", "r3gan-32"] = "case-study",
     contenders: Annotated[list[str] | None, Parameter(consume_multiple=True)] = None,
     batch_size: int = 128,
+    width: int | None = None,
     threads: int | None = None,
     device: str = "cpu",
     rounds: int = 5,
@@ -137,11 +138,13 @@ def speed(
     machine's peak, the fastest product of matrices that PyTorch can do here.
 
     Args:
-        network: The lectures' case study at 28×28, or DCGAN at 64×64.
+        network: The lectures' case study at 28×28, DCGAN at 64×64, or R3GAN at 32×32, which is one for a GPU unless it is
+            made narrow.
         contenders: Of sparring, sparring-fp32, sparring-plain (PyTorch's own kernels), shipped (the textbook loop as
             tutorials ship it) and compiled (the textbook loop in bfloat16 through torch.compile, which takes minutes
             to begin with), one or several.
         batch_size: Real images in a step.
+        width: Channels of both players; as published if left out: 64, R3GAN's 768.
         threads: Processor threads; as many as there are cores if left out.
         device: cpu, cuda or cuda:1: where both train.
         rounds: Turns of each.
@@ -159,9 +162,11 @@ def speed(
     for name in names:
         if name not in CONTENDERS:
             raise UsageError(unknown_name("--contenders", name, CONTENDERS))
-    _check_counts(rounds=(rounds, 1), steps=(steps, 1), threads=(threads, 1), batch_size=(batch_size, 2))
+    _check_counts(
+        rounds=(rounds, 1), steps=(steps, 1), threads=(threads, 1), batch_size=(batch_size, 2), width=(width, 1)
+    )
     console = Console(highlight=False)
-    course = Course(network, batch_size, threads or cores(), pick_device(device))
+    course = Course(network, batch_size, threads or cores(), pick_device(device), width)
     per_turn = _STEPS[network] * (1 if course.device.type == "cpu" else _ON_A_GPU)
     result = race(names, course, rounds, steps or per_turn, tell=console.print)
     console.print(_speed_table(result))

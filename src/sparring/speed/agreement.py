@@ -13,26 +13,24 @@ from torch import Tensor, nn
 
 from sparring.games import Clock, Turn
 from sparring.speed.contenders import Course, trainer_of
-from sparring.speed.textbook import TextbookLoop
+from sparring.speed.textbook import Loop, R3GANLoop
 from sparring.trainer import Trainer
 from sparring.turns import Batch, Payoff
 
 
-def loss_curves(course: Course, steps: int, width: int = 64) -> tuple[Tensor, Tensor]:
+def loss_curves(course: Course, steps: int) -> tuple[Tensor, Tensor]:
     """Train both for some steps in float32.
 
     Args:
         course: the networks and the batch.
         steps: how many.
-        width: of both players.
 
     Returns:
         The losses of D and G, ``[steps, 2]``, of sparring and of the textbook loop.
     """
-    loop = TextbookLoop(course.network, course.batch_size, width)
+    loop = course.loop()
     with TemporaryDirectory(prefix="sparring-") as out:
-        sizes = {"g": {"width": width}, "d": {"width": width}}
-        trainer = trainer_of(course, "fp32", Path(out), **sizes)
+        trainer = trainer_of(course, "fp32", Path(out))
         copy_weights(loop, trainer)
         record = _Record()
         trainer.game = replace(trainer.game, turns=record.listening(trainer))
@@ -41,13 +39,14 @@ def loss_curves(course: Course, steps: int, width: int = 64) -> tuple[Tensor, Te
     return torch.stack(ours), torch.stack(theirs)
 
 
-def _both(trainer: Trainer, loop: TextbookLoop, record: _Record) -> tuple[Tensor, Tensor]:
+def _both(trainer: Trainer, loop: Loop, record: _Record) -> tuple[Tensor, Tensor]:
     """Play a step, then the textbook loop's with the same images and latents."""
     record.batches.clear()
     record.losses.clear()
     trainer.play_step()
     for_D, for_G = record.batches
-    return torch.stack(record.losses), torch.stack(loop.step(for_D.x_real.contiguous(), for_D.z, for_G.z)).detach()
+    real, real_for_G = for_D.x_real.contiguous(), for_G.x_real.contiguous()
+    return torch.stack(record.losses), torch.stack(loop.step(real, for_D.z, for_G.z, real_for_G)).detach()
 
 
 @dataclass
@@ -77,13 +76,18 @@ class _Record:
 
 
 @torch.no_grad()
-def copy_weights(loop: TextbookLoop, trainer: Trainer) -> None:
+def copy_weights(loop: Loop, trainer: Trainer) -> None:
     """Give sparring's players the textbook loop's weights.
 
     Args:
         loop: whose weights.
         trainer: of the same networks; changed in place.
     """
+    if isinstance(loop, R3GANLoop):
+        trainer.players["G"].network.load_state_dict(loop.netG.state_dict())
+        trainer.players["D"].network.load_state_dict(loop.netD.state_dict())
+        return
+    assert isinstance(loop.netG, nn.Sequential)
     maps = loop.netG[1]
     assert isinstance(maps, nn.Unflatten)
     shape = torch.Size(maps.unflattened_size)

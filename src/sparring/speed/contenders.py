@@ -16,15 +16,31 @@ from torch import Tensor
 
 from sparring.rehearsal import FlopCounter
 from sparring.session import build_trainer, prepare
-from sparring.speed.textbook import CPU, LATENT_DIM, SHAPES, TextbookLoop
+from sparring.settings import merge
+from sparring.speed.textbook import CPU, LATENT_DIM, PENALTY, SHAPES, WIDTHS, Loop, loop_of
 from sparring.trainer import Trainer
 
-#: Presets that train the networks of `sparring.speed.textbook` with the textbook's recipe.
-PRESETS = {"case-study": "mnist-dcgan", "dcgan-64": "dcgan"}
+_ADAM = {"lr": 2e-4, "betas": (0.0, 0.99)}
+_R3GAN: dict[str, Any] = {
+    "network": "r3gan",
+    "latent_dim": LATENT_DIM,
+    "penalty": (f"r1:{PENALTY}", f"r2:{PENALTY}"),
+    "penalty_every": 1,
+    "burn_in": {"share": 0.0},
+    "g": _ADAM,
+    "d": _ADAM,
+}
+#: Presets, and settings on top, that train the networks of `sparring.speed.textbook` with the recipe of its loops.
+RECIPES: dict[str, tuple[str, dict[str, Any]]] = {
+    "case-study": ("mnist-dcgan", {}),
+    "dcgan-64": ("dcgan", {}),
+    "r3gan-32": ("modern", _R3GAN),
+}
 _IMAGES = 1024  # random ones: what is on them does not change the time
 _SIZES = ((2048, 2048, 2048), (1024, 1024, 1024), (2048, 4096, 512))  # of products that look for the peak
 _LARGE_SIZES = ((8192, 8192, 8192), (4096, 4096, 4096))  # a GPU's peak is out of reach of smaller ones
 _PEAK_SECONDS = 0.2
+_FEW = 2  # images whose operations are counted: every operation is one of an image
 
 
 @dataclass(frozen=True)
@@ -32,16 +48,22 @@ class Course:
     """What everyone runs.
 
     Attributes:
-        network: a key of `PRESETS`.
+        network: a key of `RECIPES`.
         batch_size: real images in a step.
         threads: of each contender.
         device: where everyone computes.
+        width: channels of both players; None for those published.
     """
 
     network: str = "case-study"
     batch_size: int = 128
     threads: int = 1
     device: torch.device = CPU
+    width: int | None = None
+
+    def loop(self) -> Loop:
+        """Return the loop in plain PyTorch, with fresh weights."""
+        return loop_of(self.network, self.batch_size, self.width, self.device)
 
 
 Block = Callable[[int], float | None]
@@ -64,9 +86,11 @@ def trainer_of(course: Course, precision: str, out: Path, **settings: Any) -> Tr
     """
     quiet = {"eval_every": 0, "sample_every": 0, "checkpoint_every": 0, "steps": 10**6, "epochs": None}
     same = {"batch_size": course.batch_size, "threads": course.threads, "device": str(course.device)}
-    wishes = quiet | same | {"precision": precision} | settings
+    preset, recipe = RECIPES[course.network]
+    width = {"width": course.width or WIDTHS[course.network]}
+    wishes = merge(recipe, quiet | same | {"precision": precision, "g": width, "d": width} | settings)
     images = _random_images(course)
-    plan = prepare(images, preset=PRESETS[course.network], config=None, out=out, resume="never", settings=wishes)
+    plan = prepare(images, preset=preset, config=None, out=out, resume="never", settings=wishes)
     return build_trainer(plan, ())
 
 
@@ -86,13 +110,13 @@ def _sparring_plain(course: Course, stack: ExitStack) -> tuple[Block, str]:
 
 def _textbook(course: Course, stack: ExitStack) -> tuple[Block, str]:
     """The textbook loop without its brakes: data in memory as float32, nothing printed, nothing read back."""
-    loop = TextbookLoop(course.network, course.batch_size, device=course.device)
+    loop = course.loop()
     return _unbraked(loop, course, torch.contiguous_format), "fp32"
 
 
 def _compiled(course: Course, stack: ExitStack) -> tuple[Block, str]:
     """The same with what PyTorch has to offer: bfloat16, channels last, and both networks through torch.compile."""
-    loop = TextbookLoop(course.network, course.batch_size, device=course.device)
+    loop = course.loop()
     for network in (loop.netG, loop.netD):
         network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         network.compile()
@@ -100,24 +124,21 @@ def _compiled(course: Course, stack: ExitStack) -> tuple[Block, str]:
     return _unbraked(loop, course, torch.channels_last), "bf16"
 
 
-def _unbraked(loop: TextbookLoop, course: Course, layout: torch.memory_format) -> Block:
+def _unbraked(loop: Loop, course: Course, layout: torch.memory_format) -> Block:
     size, device = course.batch_size, course.device
     images = (_random_images(course).float() / 127.5 - 1.0).to(device, memory_format=layout)
 
     def step() -> None:
         z_for_D, z_for_G = torch.randn(2, size, LATENT_DIM, device=device)
-        loop.step(images[torch.randperm(len(images), device=device)[:size]], z_for_D, z_for_G)
+        real = images[torch.randperm(len(images), device=device)[:size]]
+        loop.step(real, z_for_D, z_for_G, real)
 
     return _repeat(step, course)
 
 
 def _shipped(course: Course, stack: ExitStack) -> tuple[Block, str]:
     """The textbook loop as tutorials ship it: a loader that treats images one by one, and losses read and shown."""
-    loop, size, device = (
-        TextbookLoop(course.network, course.batch_size, device=course.device),
-        course.batch_size,
-        course.device,
-    )
+    loop, size, device = course.loop(), course.batch_size, course.device
     log = stack.enter_context(open(os.devnull, "w"))  # noqa: SIM115
     loader = torch.utils.data.DataLoader(_OneByOne(_random_images(course)), size, shuffle=True, drop_last=True)
 
@@ -129,7 +150,8 @@ def _shipped(course: Course, stack: ExitStack) -> tuple[Block, str]:
 
     def step() -> None:
         z_for_D, z_for_G = torch.randn(2, size, LATENT_DIM, device=device)
-        print(*(loss.item() for loss in loop.step(next(stream).to(device), z_for_D, z_for_G)), file=log)
+        real = next(stream).to(device)
+        print(*(loss.item() for loss in loop.step(real, z_for_D, z_for_G, real)), file=log)
 
     return _repeat(step, course), "fp32"
 
@@ -214,7 +236,7 @@ def needed_flops(course: Course) -> int:
         course: what is run.
     """
     with TemporaryDirectory(prefix="sparring-") as out:
-        trainer = trainer_of(replace(course, device=CPU), "fp32", Path(out), kernels="plain")
+        trainer = trainer_of(replace(course, device=CPU, batch_size=_FEW), "fp32", Path(out), kernels="plain")
         with FlopCounter() as counter:
             trainer.play_step()
-    return int(counter.total)
+    return int(counter.total) * course.batch_size // _FEW

@@ -18,6 +18,7 @@ from typing import Any
 import torch
 
 from sparring.speed.contenders import CONTENDERS, PEAKS, Course, needed_flops
+from sparring.speed.textbook import WIDTHS
 
 _WARM_UP = 3
 
@@ -63,6 +64,7 @@ class Race:
             "batch_size": self.course.batch_size,
             "threads": self.course.threads,
             "device": str(self.course.device),
+            "width": self.course.width or WIDTHS[self.course.network],
             "steps_of_a_block": self.steps,
             "flops_of_a_step": self.flops,
             "peak_flops_per_second": dict(self.peaks),
