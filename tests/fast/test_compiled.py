@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import shutil
 import stat
 from pathlib import Path
 
@@ -11,6 +12,7 @@ import torch
 
 from sparring.fast import compiled
 from sparring.fast.compiled import library
+from sparring.metrics.screening import product_dtype
 
 TILES = torch.bfloat16
 UNITS = compiled._UNITS[TILES]
@@ -39,14 +41,49 @@ def test_without_units_torch_computes(monkeypatch: pytest.MonkeyPatch) -> None:
     assert reason() == "the processor has no matrix units (AMX) or vectors of bfloat16 (AVX-512)"
 
 
-@pytest.mark.parametrize("best", [0, 1])
-def test_the_best_unit_that_is_there_is_compiled_for(best: int, fresh: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    there = tuple(dataclasses.replace(unit, there=lambda i=i: i >= best) for i, unit in enumerate(UNITS))
+def test_the_best_unit_that_is_there_and_works_is_used(fresh: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where the system keeps the matrix units to itself, or the compiler does not know them, vectors compute."""
+    there = tuple(dataclasses.replace(unit, there=lambda: True) for unit in UNITS)
     monkeypatch.setitem(compiled._UNITS, TILES, there)
-    asked: list[str] = []
-    monkeypatch.setattr(compiled, "_kept", lambda unit: asked.append(unit.name) or fresh / "nothing.so")
-    assert "does not load" in reason()
-    assert asked == [UNITS[best].name]
+    broken: list[str] = []
+
+    def ready(unit: compiled._Unit, dtype: torch.dtype) -> str:
+        if unit.name in broken:
+            raise compiled._UnavailableError(f"{unit.name} are broken")
+        return unit.name
+
+    monkeypatch.setattr(compiled, "_ready", ready)
+    assert compiled._found.__wrapped__(TILES) == (UNITS[0].name, "")
+    broken.append(UNITS[0].name)
+    assert compiled._found.__wrapped__(TILES) == (UNITS[1].name, "")
+    broken.append(UNITS[1].name)
+    assert reason() == f"{UNITS[0].name} are broken"
+
+
+@pytest.mark.skipif(shutil.which("cc") is None, reason="needs a C compiler")
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float32])
+def test_kernels_are_used_wherever_there_is_a_unit_and_a_compiler(dtype: torch.dtype) -> None:
+    """Kernels that give wrong numbers are set aside in silence, and tests of them are left out: so one has to look."""
+    if any(unit.there() for unit in compiled._UNITS[dtype]):
+        assert library(dtype) is not None, compiled.why_not(dtype)
+    else:
+        assert "the processor has no" in compiled.why_not(dtype)
+
+
+@pytest.mark.parametrize(
+    ("tiles", "vectors", "units"), [(True, True, "matrix units"), (False, True, "vectors"), (False, False, None)]
+)
+def test_matrix_units_come_before_vectors(
+    tiles: bool, vectors: bool, units: str | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(compiled, "_has_tiles", lambda: tiles)
+    monkeypatch.setattr(compiled, "_has_bfloat16_vectors", lambda: vectors)
+    assert compiled.bfloat16_units() == units
+    product_dtype.cache_clear()
+    try:
+        assert product_dtype("cpu") == (torch.bfloat16 if tiles else torch.float32), "vectors measure no faster"
+    finally:
+        product_dtype.cache_clear()
 
 
 @needs_units

@@ -218,10 +218,20 @@ def _load(dtype: torch.dtype) -> Library:
     units = _UNITS.get(dtype)
     if units is None:
         raise _UnavailableError(f"there are none for {dtype}")
-    unit = next((unit for unit in units if unit.there()), None)
-    if sys.platform != "linux" or platform.machine() != "x86_64" or unit is None:
+    there = [unit for unit in units if unit.there()]
+    if sys.platform != "linux" or platform.machine() != "x86_64" or not there:
         raise _UnavailableError(f"the processor has no {' or '.join(unit.name for unit in units)}")
     _share_threads()
+    reasons = []
+    for unit in there:  # an old system or compiler may know vectors and no matrix units
+        try:
+            return _ready(unit, dtype)
+        except _UnavailableError as error:
+            reasons.append(str(error))
+    raise _UnavailableError(reasons[0])
+
+
+def _ready(unit: _Unit, dtype: torch.dtype) -> Library:
     path = _kept(unit)
     try:
         found = Library(path, unit)
