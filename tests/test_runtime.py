@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
+
 import pytest
 import torch
 
@@ -72,3 +76,15 @@ def test_what_the_processor_has_decides_the_precision_of_convolutions(
 def test_a_run_remembers_which_units_its_numbers_are_of() -> None:
     """Matrix units and vectors add in another order, so going on with the other is not exact."""
     assert Runtime.pick(points()).fingerprint()["compiled"] in ("matrix units (AMX)", "vectors of bfloat16 (AVX-512)")
+
+
+@pytest.mark.parametrize(
+    ("given", "found"),
+    [({}, "3000"), ({"GOMP_SPINCOUNT": "7"}, "7"), ({"OMP_WAIT_POLICY": "active"}, "None")],
+)
+def test_waiting_threads_give_way_before_torch_is_imported(given: dict[str, str], found: str) -> None:
+    """OpenMP reads it when it is loaded, and what the user says about waiting stands."""
+    words = "import sparring, sys, os; print('torch' in sys.modules, os.environ.get('GOMP_SPINCOUNT'))"
+    kept = {name: value for name, value in os.environ.items() if name not in ("GOMP_SPINCOUNT", "OMP_WAIT_POLICY")}
+    done = subprocess.run([sys.executable, "-c", words], env=kept | given, capture_output=True, text=True, check=True)
+    assert done.stdout.split() == ["False", found]

@@ -13,9 +13,15 @@ Names are imported when they are first used: ``import sparring`` does not import
 
 from __future__ import annotations
 
+import os
 from typing import TYPE_CHECKING, Any
 
 from sparring.version import __version__
+
+# Threads that wait for each other spin first; OpenMP's 300,000 turns are milliseconds, in which a core that another program
+# wants does nothing, many times a step. It reads this once, when torch is imported; what the user has set stays.
+if "OMP_WAIT_POLICY" not in os.environ:
+    os.environ.setdefault("GOMP_SPINCOUNT", "3000")
 
 if TYPE_CHECKING:
     from sparring.augment import AUGMENTATIONS as AUGMENTATIONS
