@@ -35,7 +35,7 @@ from sparring.fast.compiled import bfloat16_units
 from sparring.runs import run_directories
 from sparring.runtime import pick_device
 from sparring.speed.agreement import loss_curves
-from sparring.speed.contenders import CONTENDERS, RECIPES, Course
+from sparring.speed.contenders import CONTENDERS, RECIPES, Course, why_not
 
 RESULTS = Path(__file__).parent / "results" / "speed"
 _EARLY = 50  # steps before rounding errors have grown
@@ -94,14 +94,15 @@ def same_maths(options: argparse.Namespace, course: Course) -> dict[str, Any]:
 
 
 def same_recipe(options: argparse.Namespace, course: Course) -> dict[str, Any]:
-    """Lane B: ``sparring bench speed``, all contenders."""
+    """Lane B: ``sparring bench speed``, all contenders that can."""
     words = ["--network", course.network, "--batch-size", str(course.batch_size), "--threads", str(course.threads)]
     words += ["--device", str(course.device), "--rounds", str(options.rounds)]
     words += ["--steps", str(options.steps)] if options.steps else []
     words += ["--width", str(options.width)] if options.width else []
+    able = [name for name in CONTENDERS if why_not(name, course) is None]
     with tempfile.TemporaryDirectory() as folder:
         found = Path(folder) / "race.json"
-        if sparring.cli.main(["bench", "speed", "--contenders", *CONTENDERS, *words, "--json-file", str(found)]):
+        if sparring.cli.main(["bench", "speed", "--contenders", *able, *words, "--json-file", str(found)]):
             raise SystemExit(1)
         race: dict[str, Any] = json.loads(found.read_text())
     return race

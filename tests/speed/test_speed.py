@@ -117,6 +117,11 @@ def test_an_unknown_contender_is_named(capsys: pytest.CaptureFixture[str]) -> No
     assert "sparring" in capsys.readouterr().err
 
 
+def test_what_cannot_be_compiled_is_one_sentence(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main("bench speed --network r3gan-32 --contenders sparring compiled".split()) == 2
+    assert "--contenders compiled: torch.compile differentiates once" in capsys.readouterr().err
+
+
 @pytest.mark.parametrize("words", ["--rounds 0", "--steps 0", "--threads 0", "--batch-size 1"])
 def test_a_count_too_small_is_one_sentence(words: str, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["bench", "speed", *words.split()]) == 2

@@ -155,7 +155,7 @@ def speed(
 
     from sparring.errors import UsageError, unknown_name
     from sparring.runtime import cores, pick_device
-    from sparring.speed.contenders import CONTENDERS, Course
+    from sparring.speed.contenders import CONTENDERS, Course, why_not
     from sparring.speed.race import race
 
     names = contenders or ["sparring"]
@@ -167,6 +167,9 @@ def speed(
     )
     console = Console(highlight=False)
     course = Course(network, batch_size, threads or cores(), pick_device(device), width)
+    for name in names:
+        if reason := why_not(name, course):
+            raise UsageError(f"--contenders {name}: {reason}; leave it out with --network {network}.")
     per_turn = _STEPS[network] * (1 if course.device.type == "cpu" else _ON_A_GPU)
     result = race(names, course, rounds, steps or per_turn, tell=console.print)
     console.print(_speed_table(result))

@@ -193,6 +193,18 @@ CONTENDERS: dict[str, Callable[[Course, ExitStack], tuple[Block, str]]] = {
 }
 
 
+def why_not(name: str, course: Course) -> str | None:
+    """Return why a contender cannot run a course, or None.
+
+    Args:
+        name: a key of `CONTENDERS`.
+        course: to be run.
+    """
+    if name == "compiled" and course.network == "r3gan-32":
+        return "torch.compile differentiates once, and R3GAN's penalties are differentiated twice"
+    return None
+
+
 # The machine's peak: the best product of matrices that torch can do.
 
 
