@@ -118,7 +118,7 @@ def test_an_unknown_contender_is_named(capsys: pytest.CaptureFixture[str]) -> No
 
 
 def test_what_cannot_be_compiled_is_one_sentence(capsys: pytest.CaptureFixture[str]) -> None:
-    assert main("bench speed --network r3gan-32 --contenders sparring compiled".split()) == 2
+    assert main(["bench", "speed", "--network", "r3gan-32", "--contenders", "sparring", "compiled"]) == 2
     assert "--contenders compiled: torch.compile differentiates once" in capsys.readouterr().err
 
 
