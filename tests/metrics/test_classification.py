@@ -38,29 +38,29 @@ def _shuffled(images: LabelledImages) -> LabelledImages:
 
 
 @pytest.fixture(scope="module")
-def test_images() -> LabelledImages:
+def unseen() -> LabelledImages:
     return _digits(0, 1000, held_out=True)
 
 
-def test_other_real_images_are_worth_as_much_as_real_images(test_images: LabelledImages) -> None:
-    a, b = (classification_accuracy(_digits(first, 2000), test_images, steps=STEPS) for first in (0, 2000))
+def test_other_real_images_are_worth_as_much_as_real_images(unseen: LabelledImages) -> None:
+    a, b = (classification_accuracy(_digits(first, 2000), unseen, steps=STEPS) for first in (0, 2000))
     assert a == pytest.approx(b, abs=0.06)
     assert a.low < b.high
     assert b.low < a.high
     assert a > 0.75
 
 
-def test_shuffled_labels_are_worth_a_guess(test_images: LabelledImages) -> None:
-    found = classification_accuracy(_shuffled(_digits(0, 2000)), test_images, steps=STEPS)
+def test_shuffled_labels_are_worth_a_guess(unseen: LabelledImages) -> None:
+    found = classification_accuracy(_shuffled(_digits(0, 2000)), unseen, steps=STEPS)
     assert found == pytest.approx(0.1, abs=0.07)
 
 
-def test_good_images_help_few_real_ones_and_mislabelled_ones_harm(test_images: LabelledImages) -> None:
+def test_good_images_help_few_real_ones_and_mislabelled_ones_harm(unseen: LabelledImages) -> None:
     few, many = _digits(0, 60), _digits(2000, 2000)
-    helped = augmentation_gain(few, many, test_images, seeds=2, steps=STEPS)
+    helped = augmentation_gain(few, many, unseen, seeds=2, steps=STEPS)
     assert helped.gain == pytest.approx(helped.both - helped.real)
     assert helped.gain > 0.1
-    harmed = augmentation_gain(few, _shuffled(many), test_images, seeds=2, steps=STEPS)
+    harmed = augmentation_gain(few, _shuffled(many), unseen, seeds=2, steps=STEPS)
     assert harmed.real == helped.real
     assert harmed.gain < 0
 
