@@ -33,6 +33,7 @@ def contradictions(config: TrainConfig) -> Iterator[str]:
     yield from _unrolling(config)
     yield from _balance(config, loss)
     yield from _groups(config)
+    yield from _importance(config)
     yield from _without_effect(config)
 
 
@@ -149,6 +150,24 @@ def _groups(config: TrainConfig) -> Iterator[str]:
         )
 
 
+def _importance(config: TrainConfig) -> Iterator[str]:
+    """What takes the fakes of G's turn for draws of the prior cannot have them drawn another way."""
+    if "importance" not in config.stabilizers:
+        return
+    if config.g_norm == "batch":
+        yield "--stabilizer importance and --g.norm batch: the batch has the statistics of steep places; give --g.norm none"
+    others = {
+        "packing": "the weight of a pack is not defined",
+        "unrolled": "D would look ahead at fakes that G does not make",
+        "feature-matching": "the fakes' mean features would be those of steep places",
+        "top-k": "both say which fakes G learns from",
+        "balance-loss": "D would be measured at steep places",
+        "balance-accuracy": "D would be measured at steep places",
+    }
+    for name in others.keys() & config.stabilizers.keys():
+        yield f"--stabilizer importance and {name}: {others[name]}; give one of the two"
+
+
 def _without_effect(config: TrainConfig) -> Iterator[str]:
     if config.penalty_every > 1 and not config.penalties:
         yield f"--penalty-every {config.penalty_every}: there is no penalty; give --penalty, or leave it out"
@@ -183,6 +202,8 @@ def cautions(config: TrainConfig) -> Iterator[str]:
         yield f"a Wasserstein critic is unstable with momentum (arXiv:1701.07875, §4): give --d.betas 0 {config.d.betas[1]:g}"
     if config.fake_label > 0:
         yield "smoothing the fakes' label rewards G where D already rejects it (arXiv:1606.03498, §3.4): one side is enough"
+    if "importance" in stabilizers and config.mixes_samples:
+        yield "with --stabilizer importance D's batch statistics in G's turn are those of steep places: give --d.norm layer"
     if config.accumulate > 1 and config.mixes_samples:
         yield "with --accumulate D's batch statistics are those of a piece of the batch, so the recipe changes a little"
     if config.d.steps >= 3 and loss.probability and not config.penalties:

@@ -97,15 +97,12 @@ def _largest_turn(config: TrainConfig, data: Data, runtime: Runtime, count: int)
     players = {name: Player(network, config.players[name]) for name, network in networks.items()}
     game, source = build_game(networks, config, data.shape), randomness(config.seed, "footprint")
     x, y = data.batch(np.arange(count) % len(data))
-    z = draw_prior(config.prior, count, config.latent_dim, source).to(runtime.device)
-    batch = Batch(
-        x.to(runtime.device),
-        None if y is None else y.to(runtime.device),
-        *(z, source, Clock(), lambda name: differentiable(players[name].optimizer)),
-    )
+    x, y = x.to(runtime.device), None if y is None else y.to(runtime.device)
     weights = [parameter for player in players.values() for parameter in player.parameters]
     found = []
     for turn in game.turns(Clock()):
+        z = draw_prior(config.prior, turn.draws * count, config.latent_dim, source).to(runtime.device)
+        batch = Batch(x, y, z, source, Clock(), lambda name: differentiable(players[name].optimizer))
         with runtime.arithmetic(exact=turn.exact), _Saved(weights) as saved:
             turn.play(batch)
         found.append(saved.bytes)

@@ -39,7 +39,7 @@ class Batch:
     Attributes:
         x_real: ``[B, *shape]``, images in [-1, 1].
         y: ``[B]`` int64, or None without labels.
-        z: ``[B, latent_dim]``, a fresh draw of the prior.
+        z: ``[B, latent_dim]``, a fresh draw of the prior; as many times more as the turn `Turn.draws`.
         source: the turn's own randomness, for penalties at random places and for augmentation.
         clock: where in the run the turn stands.
         ahead: a player's name -> how its optimizer would step from here, for turns that look ahead; None where nobody steps.
@@ -85,6 +85,7 @@ class Turn:
         constants: numbers that its payoff is computed with and that differ from step to step: turns of a player with equal
             ones do the same with their batches.
         fresh: whether it is played with real samples of its own, and not with those of the turn before it.
+        draws: latents drawn for each real sample.
     """
 
     player: str
@@ -92,6 +93,7 @@ class Turn:
     exact: bool = False
     constants: tuple[float, ...] = ()
     fresh: bool = False
+    draws: int = 1
 
 
 def pieces(batch: Batch, count: int) -> Iterator[Batch]:

@@ -16,10 +16,11 @@ _SPECS = {
     "minibatch-discrimination": "minibatch-discrimination:4:3",
 }
 
-#: Settings without which a row makes no sense: a penalty cannot be unrolled, and batch norm undoes spectral norm.
+#: Settings without which a row makes no sense: a penalty cannot be unrolled, batch norm undoes spectral norm and mixes latents.
 _BESIDE: dict[str, dict[str, Any]] = {
     "unrolled": {"penalty": ()},
     "spectral-norm": {"d": {"norm": "none"}},
+    "importance": {"g": {"norm": "none"}},
 }
 
 

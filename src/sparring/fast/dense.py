@@ -41,6 +41,13 @@ def in_parts(parts: int) -> Iterator[None]:
         _PARTS.reset(token)
 
 
+@contextmanager
+def finely() -> Iterator[None]:
+    """Compute inside with float32's digits, or in two parts where dense layers are computed in one: for small differences."""
+    with torch.autocast("cuda", enabled=False), torch.autocast("cpu", enabled=False), in_parts(2 if _PARTS.get() else 0):
+        yield
+
+
 def fits(x: Tensor, weight: Tensor) -> bool:
     """Return whether the kernels compute a layer here, and are worth it.
 

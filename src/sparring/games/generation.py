@@ -69,7 +69,8 @@ class GenerationTurns:
     def generator_turn(self, batch: Batch) -> Payoff:
         """G tries to fool D with fresh noise, and D held still."""
         look = self._look(batch)
-        x_real, x_fake = pack(batch.x_real, self.packing), pack(self.G(batch.z), self.packing)
+        z, weights = self._latents(batch)
+        x_real, x_fake = pack(batch.x_real, self.packing), pack(self.G(z), self.packing)
         D = _looking(self._opponent(look, x_real, x_fake, batch), look)
         if self.together and self._judges_real:
             real_logits, fake_logits = self._judge(D, x_real, x_fake)
@@ -78,8 +79,15 @@ class GenerationTurns:
             if self._judges_real:
                 real_logits = self._judge_real(D, x_real)
         view = View("G", batch, look, x_real, x_fake, real_logits, fake_logits)
-        terms = {"adversarial": self._generator_loss(fake_logits, real_logits, batch)}
-        return self._payoff(view, terms, {"fake_logits": fake_logits.detach()})
+        losses, gauge = self._generator_loss(fake_logits, real_logits, batch), fake_logits.detach()
+        if weights is not None:
+            losses, gauge = weights * losses, weights * gauge
+        return self._payoff(view, {"adversarial": losses}, {"fake_logits": gauge})
+
+    def _latents(self, batch: Batch) -> tuple[Tensor, Tensor | None]:
+        """Return what G's turn is played with and what each counts, None where all count alike."""
+        found = [drawn for hook in self.hooks if (drawn := hook.latents(self.G, batch)) is not None]
+        return found[0] if found else (batch.z, None)
 
     def _look(self, batch: Batch) -> Critic:
         """Return what D is shown: samples augmented and blurred one by one, then packed again."""
@@ -215,7 +223,8 @@ def _turns(play: GenerationTurns, config: TrainConfig, clock: Clock) -> tuple[Tu
         play_it = partial(play.discriminator_turn, gain=gain)
         turns.append(Turn("D", play_it, exact=gain > 0, constants=(gain,), fresh=True))
     exact = any(hook.looks_ahead for hook in play.hooks)
-    return (*turns, Turn("G", play.generator_turn, exact))
+    draws = max((hook.draws for hook in play.hooks), default=1)
+    return (*turns, Turn("G", play.generator_turn, exact, draws=draws))
 
 
 def _turns_of_D(hooks: tuple[Hooks, ...], config: TrainConfig, clock: Clock) -> int:

@@ -98,6 +98,12 @@ def _top_k(numbers: Mapping[str, float], setup: Setup) -> Hooks:
     return TopK(numbers["floor"], numbers["gamma"])
 
 
+def _importance(numbers: Mapping[str, float], setup: Setup) -> Hooks:
+    from sparring.stabilizers.importance import Importance
+
+    return Importance(int(numbers["candidates"]))
+
+
 def _balance_loss(numbers: Mapping[str, float], setup: Setup) -> Hooks:
     from sparring.stabilizers.balance import BalanceLoss
 
@@ -219,6 +225,17 @@ _ROWS: tuple[Stabilizer, ...] = (
         watch="Recall and the class histogram: G may drop modes whose fakes score low. Then raise the floor.",
         settings=(Setting("floor", 0.5, 0.01, 1.0), Setting("gamma", 0.99, 0.0, 1.0)),
         build=_top_k,
+    ),
+    Stabilizer(
+        name="importance",
+        summary="G learns from latents drawn where it is steep, weighted so that the mean gradient stays the same.",
+        paper="Zhao and Zhang 2015, Stochastic Optimization with Importance Sampling, arXiv:1401.2753; "
+        "Tanielian et al. 2020, Learning disconnected manifolds: a no GAN's land, arXiv:2006.04596",
+        formula="B of K B latents by q_i ~ 0.9 ‖J_G(z_i)‖^½ + 0.1 of its mean;  L_G = mean of ℓ(D(G(z_i))) / (K B q_i)",
+        when="When modes lie apart and samples are left over on the way from one to the next, with few dimensions of z.",
+        watch="The share of good samples, which rises, and G's gradient norm, which falls. It costs 3 K B samples a turn.",
+        settings=(Setting("candidates", 4, 2, 64, whole=True),),
+        build=_importance,
     ),
     Stabilizer(
         name="balance-loss",

@@ -63,10 +63,12 @@ class Hooks(nn.Module):
     Attributes:
         needs_real: whether G's turn must judge real samples too.
         looks_ahead: whether G plays against a `future` D.
+        draws: latents of the prior that are drawn for each fake of G's turn, for `latents` to choose from.
     """
 
     needs_real = False
     looks_ahead = False
+    draws = 1
 
     def look(self, x: Tensor, batch: Batch) -> Tensor:
         """Return what D is shown of single samples ``x [B, *shape]``, real and fake, in both turns."""
@@ -85,6 +87,18 @@ class Hooks(nn.Module):
             batch: what the turn is played with.
         """
         return D
+
+    def latents(self, G: nn.Module, batch: Batch) -> tuple[Tensor, Tensor] | None:
+        """Return the latents that G's turn is played with, ``[B, latent_dim]``, and what each counts, ``[B]``, 1 on average.
+
+        Args:
+            G: the generator as it is.
+            batch: with ``draws B`` latents.
+
+        Returns:
+            None where all that are drawn are played with, and count alike.
+        """
+        return None
 
     def chosen(self, fake_logits: Tensor, batch: Batch) -> Tensor | None:
         """Return the indices ``[k]`` of the fakes that G learns from, or None for all of them."""

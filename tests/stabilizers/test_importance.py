@@ -1,0 +1,139 @@
+"""Importance sampling: steep places are seen more often and count less, so that means stay and their noise falls."""
+
+from __future__ import annotations
+
+import math
+from pathlib import Path
+
+import pytest
+import torch
+from torch import Tensor, nn
+from torch.testing import assert_close
+
+from sparring.errors import UsageError
+from sparring.games.generation import generation_game
+from sparring.losses import LOSSES
+from sparring.randomness import derive_seed, spread_prior
+from sparring.stabilizers.importance import Importance, chances, steepness, systematic
+from sparring.turns import Batch, Clock, Turn
+from tests.stabilizers.toys import Shift, Slope, batch
+from tests.tools import small_config, trainer_for
+
+
+class Bridge(nn.Module):
+    """Two modes at ±1, and between them a bridge as wide as 0.02 of z."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.at = nn.Parameter(torch.tensor(0.0))
+
+    def forward(self, z: Tensor) -> Tensor:
+        across = torch.tanh((z[:, :1] - self.at) / 0.01)
+        return torch.cat([across, torch.zeros_like(across)], 1)
+
+
+class Linear(nn.Module):
+    """G(z) = A z."""
+
+    def __init__(self, matrix: Tensor) -> None:
+        super().__init__()
+        self.matrix = matrix
+
+    def forward(self, z: Tensor) -> Tensor:
+        return z @ self.matrix.T
+
+
+def source(seed: int = 0) -> torch.Generator:
+    return torch.Generator().manual_seed(seed)
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_in_the_plane_steepness_is_the_norm_of_the_jacobian(seed: int) -> None:
+    """‖A‖_F, in whatever directions the steps go."""
+    matrix = torch.tensor([[3.0, 1.0], [-2.0, 0.5], [0.0, 4.0]])
+    found = steepness(Linear(matrix), torch.randn(5, 2, generator=source()), source(seed))
+    assert_close(found, matrix.norm().expand(5), rtol=1e-3, atol=0)
+
+
+def test_in_more_dimensions_it_is_that_norm_in_the_mean_square() -> None:
+    """Of n dimensions a random plane has 2, so E s² = 2/n ‖A‖²."""
+    matrix = torch.randn(7, 20, generator=source())
+    found = torch.stack([steepness(Linear(matrix), torch.zeros(1, 20), source(seed)) for seed in range(2000)])
+    assert_close(found.square().mean(), 2 / 20 * matrix.norm().square(), rtol=0.05, atol=0)
+
+
+def test_chances_follow_the_root_of_steepness_and_never_fall_below_a_tenth_of_even() -> None:
+    found = chances(torch.tensor([0.0, 1.0, 4.0, 9.0]))
+    assert_close(found, 0.9 * torch.tensor([0.0, 1.0, 2.0, 3.0]) / 6 + 0.1 / 4)
+
+
+def test_where_G_is_nowhere_steep_all_are_alike() -> None:
+    assert_close(chances(torch.zeros(8)), torch.full((8,), 1 / 8))
+
+
+def test_each_is_drawn_as_often_as_its_share_says() -> None:
+    """Systematic draws: the count is count · share, rounded up or down, and exactly that on average."""
+    shares = torch.tensor([0.05, 0.4, 0.25, 0.3])
+    counts = torch.stack([systematic(shares, 6, source(seed)).bincount(minlength=4) for seed in range(4000)])
+    expected = 6 * shares
+    assert bool((counts >= expected.floor()).all() & (counts <= expected.ceil()).all())
+    assert_close(counts.float().mean(0), expected, rtol=0, atol=0.03)
+
+
+def slopes_of(draws: int, count: int = 64, runs: int = 600) -> Tensor:
+    """Return the gradient by the bridge's place, run by run: with importance, or with as many plain latents."""
+    G, found = Bridge(), []
+    for seed in range(runs):
+        z = torch.randn(draws * count, 2, generator=source(seed))
+        weights = torch.ones(count)
+        if draws > 1:
+            z, weights = Importance(draws).latents(G, Batch(z, None, z, source(seed + runs), Clock()))
+        found.append(torch.autograd.grad((weights * (1 - G(z)[:, 0]).square()).mean(), G.at)[0])
+    return torch.stack(found)
+
+
+def test_the_mean_gradient_stays_and_its_noise_falls() -> None:
+    """Of G = tanh((z - a) / w): d/da of mean (1 - G)², whose mean is ∫ φ(z) 2 (1 - t)(1 - t²)/w dz, near 4 φ(0)."""
+    exact = 4 / math.sqrt(2 * math.pi)
+    plain, important = slopes_of(1), slopes_of(8)
+    for found in (plain, important):
+        assert abs(float(found.mean()) - exact) < 4 * float(found.std()) / math.sqrt(len(found))
+    assert float(important.var()) < float(plain.var()) / 4
+
+
+def test_in_the_game_the_loss_is_the_weighted_mean_over_what_was_drawn() -> None:
+    """On a linear G all are alike, so 4 of 16 latents count 1 each."""
+    G, D = Shift(), Slope()
+    (_, of_G) = generation_game(G, D, small_config("ring", stabilizer="importance:4"), (2,)).turns(Clock())
+    assert of_G.draws == 4
+    given, z = batch(4), torch.randn(16, 2, generator=source(3))
+    payoff = of_G.play(Batch(given.x_real, None, z, source(), Clock()))
+    drawn, weights = Importance(4).latents(G, Batch(given.x_real, None, z, source(), Clock()))
+    assert_close(weights, torch.ones(4), rtol=1e-2, atol=0)
+    assert_close(payoff.terms["adversarial"], weights * LOSSES["non-saturating"].generator(D(G(drawn)), torch.zeros(4)))
+    assert_close(payoff.signals["fake_logits"], weights * D(G(drawn)))
+
+
+def test_the_trainer_draws_candidates_for_G_alone_and_spreads_them_too(tmp_path: Path) -> None:
+    trainer = trainer_for(tmp_path, "ring", stabilizer="importance:4", latents="spread", batch_size=8)
+    trainer.progress.step = 3
+    of_D, of_G = trainer.game.turns(trainer._clock())
+    real = trainer._real_batch(0)
+    assert trainer._batch(real, 0, of_D).z.shape == (8, 2)
+    z = trainer._batch(real, 1, of_G).z
+    assert torch.equal(z, spread_prior("normal", 3 * 32, 32, 2, derive_seed(trainer.config.seed, "spread", 1)))
+    assert Turn("G", of_G.play).draws == 1
+
+
+@pytest.mark.parametrize(
+    ("more", "why"),
+    [
+        ({"g": {"norm": "batch"}}, "has the statistics of steep places"),
+        ({"stabilizer": ("importance", "packing:2")}, "importance and packing: the weight of a pack"),
+        ({"stabilizer": ("importance", "top-k")}, "importance and top-k: both say"),
+        ({"stabilizer": ("importance", "balance-loss")}, "importance and balance-loss: D would be measured"),
+    ],
+)
+def test_what_takes_the_fakes_for_draws_of_the_prior_is_refused(more: dict[str, object], why: str) -> None:
+    with pytest.raises(UsageError, match=why):
+        small_config("ring", **({"stabilizer": "importance"} | more))
