@@ -8,6 +8,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+from torch.autograd import forward_ad
 
 from sparring.fast import dense, plain
 from sparring.fast.compiled import library
@@ -80,6 +81,18 @@ def test_in_one_part_numbers_are_those_of_rounded_factors(name: str) -> None:
     kept = [t.bfloat16().double().requires_grad_() for t in (x, w)]
     (true,) = torch.autograd.grad(theirs(*kept, b.double()), kept[1], torch.ones_like(y).double())
     assert error(slopes, true) < 1e-6
+
+
+@pytest.mark.parametrize("name", LAYERS)
+def test_forward_derivatives_by_the_inputs(name: str) -> None:
+    pieces, ours, theirs = LAYERS[name]
+    x, w, b = (t.detach() for t in given(48, 64, 40, pieces))
+    moved = wave(x)
+    with dense.in_parts(2), forward_ad.dual_level():
+        found = forward_ad.unpack_dual(ours(forward_ad.make_dual(x, moved), w, b)).tangent
+    true = torch.func.jvp(lambda x: theirs(x, w.double(), b.double()), (x.double(),), (moved.double(),))[1]
+    assert found is not None
+    assert error(found, true) < 1e-4
 
 
 def test_thin_layers_lose_nothing_in_bfloat16() -> None:

@@ -41,13 +41,6 @@ def in_parts(parts: int) -> Iterator[None]:
         _PARTS.reset(token)
 
 
-@contextmanager
-def finely() -> Iterator[None]:
-    """Compute inside with float32's digits, or in two parts where dense layers are computed in one: for small differences."""
-    with torch.autocast("cuda", enabled=False), torch.autocast("cpu", enabled=False), in_parts(2 if _PARTS.get() else 0):
-        yield
-
-
 def fits(x: Tensor, weight: Tensor) -> bool:
     """Return whether the kernels compute a layer here, and are worth it.
 
@@ -118,8 +111,18 @@ class _Chosen(torch.autograd.Function):
         y = torch.empty(len(x), units)
         call(_TILES, "dense", x, weight, bias, which, y, len(x), x.shape[1], units, pieces, kind, parts)
         ctx.save_for_backward(x, weight, which)
+        ctx.save_for_forward(x, weight, which)
+        ctx.set_materialize_grads(False)
         ctx.pieces, ctx.parts = pieces, parts
         return y
+
+    @staticmethod
+    def jvp(ctx: Any, *tangents: Any) -> Tensor:
+        """Return how far the layer moves with its inputs; its weights stand."""
+        moved, *others = tangents
+        assert not any(isinstance(other, Tensor) for other in others), "tangents of inputs only"
+        _, weight, which = ctx.saved_tensors
+        return _third(moved, None, weight, which, ctx.pieces, ctx.parts)
 
     @staticmethod
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, ...]:
