@@ -160,7 +160,7 @@ class Trainer:
         for index, turn in enumerate(self.game.turns(self._clock())):
             if turn.fresh or real is None:
                 real = self._real_batch(progress.step * self.game.real_batches + index)
-            self._play(turn, self._batch(real, index, turn))
+            self._play(turn, self._batch(real, index, turn.draws))
         progress.images_seen += config.batch_size
         progress.step += 1
         self.ema.update(self.players["G"].network, progress.images_seen, config.batch_size)
@@ -230,10 +230,10 @@ class Trainer:
         x, y = self.feed.batch(indices)
         return x.contiguous(memory_format=self._layout), y
 
-    def _batch(self, real: tuple[Tensor, Tensor | None], index: int, turn: Turn) -> Batch:
+    def _batch(self, real: tuple[Tensor, Tensor | None], index: int, draws: int = 1) -> Batch:
         config, step, device = self.config, self.progress.step, self.runtime.device
         source = randomness(config.seed, "turn", step, index)
-        size, dim = turn.draws * config.batch_size, config.latent_dim
+        size, dim = draws * config.batch_size, config.latent_dim
         if config.latents == "spread":
             z = spread_prior(config.prior, step * size, size, dim, derive_seed(config.seed, "spread", index))
         else:

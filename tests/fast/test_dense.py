@@ -83,6 +83,7 @@ def test_in_one_part_numbers_are_those_of_rounded_factors(name: str) -> None:
     assert error(slopes, true) < 1e-6
 
 
+@pytest.mark.filterwarnings("ignore:`torch.jit.script`:DeprecationWarning")  # torch's own, at its first dual number
 @pytest.mark.parametrize("name", LAYERS)
 def test_forward_derivatives_by_the_inputs(name: str) -> None:
     pieces, ours, theirs = LAYERS[name]

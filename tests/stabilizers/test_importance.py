@@ -144,10 +144,10 @@ def test_in_the_game_the_loss_is_the_weighted_mean_over_what_was_drawn() -> None
 def test_the_trainer_draws_candidates_for_G_alone_and_spreads_them_too(tmp_path: Path) -> None:
     trainer = trainer_for(tmp_path, "ring", stabilizer="importance:4", latents="spread", batch_size=8)
     trainer.progress.step = 3
-    of_D, of_G = trainer.game.turns(trainer._clock())
+    _, of_G = trainer.game.turns(trainer._clock())
     real = trainer._real_batch(0)
-    assert trainer._batch(real, 0, of_D).z.shape == (8, 2)
-    z = trainer._batch(real, 1, of_G).z
+    assert trainer._batch(real, 0).z.shape == (8, 2)
+    z = trainer._batch(real, 1, of_G.draws).z
     assert torch.equal(z, spread_prior("normal", 3 * 32, 32, 2, derive_seed(trainer.config.seed, "spread", 1)))
     assert Turn("G", of_G.play).draws == 1
 

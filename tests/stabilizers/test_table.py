@@ -116,7 +116,7 @@ def play(trainer: Trainer, steps: int) -> set[str]:
             other = "G" if turn.player == "D" else "D"
             weights = [weight.detach().clone() for weight in players[turn.player].parameters()]
             theirs = tensors(players[other])
-            trainer._play(turn, trainer._batch(real, index, turn))
+            trainer._play(turn, trainer._batch(real, index, turn.draws))
             after = list(players[turn.player].parameters())
             assert any(not torch.equal(old, new) for old, new in zip(weights, after, strict=True))
             assert all(bool(weight.isfinite().all()) for weight in after)
@@ -159,5 +159,5 @@ def test_its_memory_is_buffers_that_change_in_training_only(name: str, tmp_path:
     assert not list(memory.parameters())
     before = tensors(memory)
     for turn in trainer.game.turns(trainer._clock()):
-        turn.play(trainer._batch(trainer._real_batch(0), 0, turn))  # and the player does not move
+        turn.play(trainer._batch(trainer._real_batch(0), 0, turn.draws))  # and the player does not move
     assert same(before, memory)
