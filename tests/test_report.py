@@ -321,7 +321,7 @@ def test_points_in_the_plane_have_modes_and_penalties_and_no_stages(tmp_path: Pa
     assert [line["name"] for line in page.charts["terms"]["lines"]] == ["r1", "r2"]
     assert page.charts["classes"]["heat"]["names"][0] == "mode 1"
     assert page.frames[-1]["more"] == "6,400 images · epoch\u00a00.6"
-    assert "Penalty: r1, weight 0.003" in page.text
+    assert "Penalty: r1, weight 0.0015" in page.text
 
 
 def test_stacked_digits_have_a_thousand_modes_and_a_histogram_of_ten_classes(tmp_path: Path) -> None:

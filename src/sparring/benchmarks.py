@@ -95,11 +95,13 @@ _AS_PACGAN = {
     "loss": "non-saturating",
     "penalty": (),
     "penalty_every": 1,
+    "burn_in": {"share": 0.0, "penalty": 1.0},
+    "stabilizer": (),
     "latents": "independent",
     "batch_size": 100,
     "decay_from": 1.0,
     "g": {"lr": 1e-4, "betas": (0.8, 0.999), "norm": "batch", "ema_half_life": 0, "init_std": 0.02},
-    "d": {"lr": 1e-4, "betas": (0.8, 0.999), "init_std": 0.02},
+    "d": {"lr": 1e-4, "betas": (0.8, 0.999), "steps": 1, "init_std": 0.02},
 }
 
 #: Baselines in the plane: the plain game with PacGAN's optimizer, and one remedy at a time on top of it.

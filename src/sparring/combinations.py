@@ -154,12 +154,6 @@ def _importance(config: TrainConfig) -> Iterator[str]:
     """What takes the fakes of G's turn for draws of the prior cannot have them drawn another way."""
     if "importance" not in config.stabilizers:
         return
-    norms = {
-        "batch": "the batch has the statistics of steep places",
-        "layer": "torch cannot differentiate it forwards on images",
-    }
-    if config.g_norm in norms:
-        yield f"--stabilizer importance and --g.norm {config.g_norm}: {norms[config.g_norm]}; give --g.norm none"
     others = {
         "packing": "the weight of a pack is not defined",
         "unrolled": "D would look ahead at fakes that G does not make",

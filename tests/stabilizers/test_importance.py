@@ -155,8 +155,6 @@ def test_the_trainer_draws_candidates_for_G_alone_and_spreads_them_too(tmp_path:
 @pytest.mark.parametrize(
     ("more", "why"),
     [
-        ({"g": {"norm": "batch"}}, "has the statistics of steep places"),
-        ({"g": {"norm": "layer"}}, "forwards on images"),
         ({"stabilizer": ("importance", "packing:2")}, "importance and packing: the weight of a pack"),
         ({"stabilizer": ("importance", "top-k")}, "importance and top-k: both say"),
         ({"stabilizer": ("importance", "balance-loss")}, "importance and balance-loss: D would be measured"),
@@ -165,3 +163,13 @@ def test_the_trainer_draws_candidates_for_G_alone_and_spreads_them_too(tmp_path:
 def test_what_takes_the_fakes_for_draws_of_the_prior_is_refused(more: dict[str, object], why: str) -> None:
     with pytest.raises(UsageError, match=why):
         small_config("ring", **({"stabilizer": "importance"} | more))
+
+
+@pytest.mark.parametrize(
+    ("data", "norm", "why"),
+    [("ring", "batch", "statistics of steep places"), ("digits", "layer", "forwards on images")],
+)
+def test_a_G_that_cannot_have_it_is_refused(data: str, norm: str, why: str, tmp_path: Path) -> None:
+    network = {"ring": "mlp", "digits": "dcgan"}[data]
+    with pytest.raises(UsageError, match=f"{why}; give --g.norm none"):
+        trainer_for(tmp_path, data, network=network, stabilizer="importance", g={"norm": norm, "width": 4})
