@@ -128,7 +128,7 @@ def explain(name: str, /) -> int:
             if attribute in present:
                 console.print(f"{attribute:8} {_shown(getattr(row, attribute))}", markup=False)
         if table == "stabilizers":
-            console.print(f"command  sparring train digits --stabilizer {row.usage}", markup=False)
+            console.print(f"command  sparring train {row.example} --stabilizer {row.usage}", markup=False)
         if table == "presets":
             _explain_preset(console, row)
     return 0

@@ -45,9 +45,11 @@ class Stabilizer(Method):
     Attributes:
         settings: its numbers, in the order in which they are given.
         build: numbers by name, and what it is built for -> the stabilizer at work; None where the networks carry it.
+        example: what to train with it, and what it asks for beside it.
     """
 
     settings: tuple[Setting, ...] = ()
+    example: str = "digits"
     build: Callable[[Mapping[str, float], Setup], Hooks] | None = None
 
     @property
@@ -148,6 +150,7 @@ _ROWS: tuple[Stabilizer, ...] = (
         watch="The class histogram, which should stop wandering. Each of the k steps costs as much time as one to "
         "five plain turns of G, and memory; not together with --penalty.",
         settings=(Setting("steps", 5, 0, 100, whole=True),),
+        example="ring --preset minimax",
         build=_unrolled,
     ),
     Stabilizer(
@@ -234,8 +237,9 @@ _ROWS: tuple[Stabilizer, ...] = (
         "Tanielian et al. 2020, Learning disconnected manifolds: a no GAN's land, arXiv:2006.04596",
         formula="B of K B latents by q_i ~ 0.9 ‖J_G(z_i)‖^½ + 0.1 of its mean;  L_G = mean of ℓ(D(G(z_i))) / (K B q_i)",
         when="When modes lie apart and samples are left over on the way from one to the next, with few dimensions of z.",
-        watch="The share of good samples, which rises, and G's gradient norm, which falls. It costs 3 K B samples a turn.",
+        watch="The share of good samples, which rises, and G's gradient norm, which falls. It costs 2 K B samples a turn.",
         settings=(Setting("candidates", 4, 2, 64, whole=True),),
+        example="digits --g.norm none",
         build=_importance,
     ),
     Stabilizer(
