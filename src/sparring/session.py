@@ -213,6 +213,17 @@ class Plan:
     checkpoint: Checkpoint | None
 
 
+def _refuse_norms(norm: str, images: bool) -> None:
+    """Importance sampling needs samples that do not depend on each other, and G's derivative forwards."""
+    reasons = {"batch": "the batch would have the statistics of steep places"}
+    if images:
+        reasons["layer"] = "torch cannot differentiate it forwards on images"
+    if norm in reasons:
+        raise UsageError(
+            f"--stabilizer importance and --g.norm {norm}: {reasons[norm]}; give --g.norm none, or --stabilizer none."
+        )
+
+
 def _plan(
     data: DataSource | None, preset: str | None, overrides: dict[str, Any], out: Path, resume: str | Path
 ) -> Plan:
@@ -231,6 +242,8 @@ def _plan(
     shifting = [name for name in config.penalties if PENALTIES[name].images_only]
     if shifting and len(opened.shape) == 1:
         raise UsageError(f"--penalty {shifting[0]}: it shifts images, and points cannot be shifted; leave it out.")
+    if "importance" in config.stabilizers:
+        _refuse_norms(config.g_norm, len(opened.shape) == 3)
     if overrides.get("batch_size") == AUTO:
         if overrides.get("accumulate") is not None:
             raise UsageError(

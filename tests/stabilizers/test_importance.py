@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 from torch.testing import assert_close
 
+from sparring import train
 from sparring.errors import UsageError
 from sparring.games.generation import generation_game
 from sparring.losses import LOSSES
@@ -169,7 +170,10 @@ def test_what_takes_the_fakes_for_draws_of_the_prior_is_refused(more: dict[str, 
     ("data", "norm", "why"),
     [("ring", "batch", "statistics of steep places"), ("digits", "layer", "forwards on images")],
 )
-def test_a_G_that_cannot_have_it_is_refused(data: str, norm: str, why: str, tmp_path: Path) -> None:
+def test_a_G_that_cannot_have_it_is_refused_before_there_is_a_run(
+    data: str, norm: str, why: str, tmp_path: Path
+) -> None:
     network = {"ring": "mlp", "digits": "dcgan"}[data]
-    with pytest.raises(UsageError, match=f"{why}; give --g.norm none"):
-        trainer_for(tmp_path, data, network=network, stabilizer="importance", g={"norm": norm, "width": 4})
+    with pytest.raises(UsageError, match=f"{why}; give --g.norm none, or --stabilizer none"):
+        train(data, out=tmp_path, network=network, stabilizer="importance", g={"norm": norm, "width": 4}, steps=1)
+    assert not list(tmp_path.iterdir())

@@ -101,9 +101,8 @@ def _top_k(numbers: Mapping[str, float], setup: Setup) -> Hooks:
 
 
 def _importance(numbers: Mapping[str, float], setup: Setup) -> Hooks:
-    from sparring.stabilizers.importance import Importance, refuse_norms
+    from sparring.stabilizers.importance import Importance
 
-    refuse_norms(setup.players["G"])
     return Importance(int(numbers["candidates"]))
 
 
