@@ -90,7 +90,7 @@ class Runtime:
             if self.precision == "bf16" and not exact:
                 stack.enter_context(torch.autocast(self.device.type, torch.bfloat16))
             if self.dense:
-                stack.enter_context(in_parts(2 if exact else 1))
+                stack.enter_context(in_parts(_parts(exact)))
             yield
 
     def fingerprint(self) -> dict[str, object]:
@@ -106,6 +106,14 @@ class Runtime:
             "kernels": self.kernels,
             "compiled": self.compiled,
         }
+
+
+def _parts(exact: bool) -> int:
+    """Return how many bfloat16 numbers dense layers multiply each number as the sum of; 0 leaves them to torch."""
+    if not exact:
+        return 1
+    # two parts are three products, which take vectors of bfloat16 longer than torch takes for one of float32
+    return 2 if bfloat16_units() == "matrix units" else 0
 
 
 def _let_penalties_use_matrix_units(allowed: bool) -> None:
