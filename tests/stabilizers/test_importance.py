@@ -177,3 +177,11 @@ def test_a_G_that_cannot_have_it_is_refused_before_there_is_a_run(
     with pytest.raises(UsageError, match=f"{why}; give --g.norm none, or --stabilizer none"):
         train(data, out=tmp_path, network=network, stabilizer="importance", g={"norm": norm, "width": 4}, steps=1)
     assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("network", ["mlp", "maxout"])
+@pytest.mark.parametrize("norm", ["none", "layer"])
+def test_a_G_of_points_has_it_in_bfloat16_too(network: str, norm: str, tmp_path: Path) -> None:
+    settings = {"g": {"norm": norm, "width": 8}, "d": {"width": 8}, "batch_size": 8, "precision": "bf16", "steps": 2}
+    run = train("ring", out=tmp_path, network=network, stabilizer="importance", eval_samples=64, **settings)
+    assert run.scores(), "it was trained to its last step, and measured there"

@@ -41,6 +41,11 @@ def in_parts(parts: int) -> Iterator[None]:
         _PARTS.reset(token)
 
 
+def in_use() -> bool:
+    """Return whether dense layers are computed by the kernels here, where they fit."""
+    return _PARTS.get() > 0
+
+
 def fits(x: Tensor, weight: Tensor) -> bool:
     """Return whether the kernels compute a layer here, and are worth it.
 

@@ -17,6 +17,7 @@ from torch.autograd import forward_ad
 from torch.nn import functional
 
 from sparring.fast import plain
+from sparring.fast.dense import in_use
 from sparring.stabilizers.hooks import Hooks
 from sparring.turns import Batch
 
@@ -55,7 +56,9 @@ def steepness(G: nn.Module, z: Tensor, source: torch.Generator) -> Tensor:
         source: of the directions.
     """
     directions = functional.normalize(torch.randn(z.shape, generator=source)).to(z)
-    with plain(), forward_ad.dual_level():  # kernels for convolutions have no derivative forwards
+    # Dense layers' kernels have a derivative forwards, convolutions' have none, nor has a layer norm in torch's bfloat16.
+    float32 = torch.autocast(z.device.type, enabled=False)
+    with float32, plain(not in_use()), forward_ad.dual_level():
         with warnings.catch_warnings():  # torch writes rules at its first dual number, by means that it deprecates
             warnings.simplefilter("ignore", DeprecationWarning)
             dual = forward_ad.make_dual(z, directions)  # type: ignore[no-untyped-call]
