@@ -56,7 +56,7 @@ def steepness(G: nn.Module, z: Tensor, source: torch.Generator) -> Tensor:
         source: of the directions.
     """
     directions = functional.normalize(torch.randn(z.shape, generator=source)).to(z)
-    # Dense layers' kernels have a derivative forwards, convolutions' have none, nor has a layer norm in torch's bfloat16.
+    # Dense layers' kernels have a derivative forwards, convolutions' have none, nor has layer norm in torch's bfloat16.
     float32 = torch.autocast(z.device.type, enabled=False)
     with float32, plain(not in_use()), forward_ad.dual_level():
         with warnings.catch_warnings():  # torch writes rules at its first dual number, by means that it deprecates
