@@ -7,9 +7,11 @@ import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
 from PIL import Image
 
+from sparring import load, open_data
 from sparring.augment import AUGMENTATIONS
 from sparring.cli import main
 from sparring.losses import LOSSES
@@ -47,7 +49,7 @@ WRONG = [
     (["train", "digits", "--loss", "hing"], "--loss hing: unknown name 'hing'; did you mean 'hinge'?"),
     (["train", "digits", "--g.lr", "-1"], "--g.lr -1.0: input should be greater than 0"),
     (["train", "digits", "--los", "hinge"], "Did you mean --loss?"),
-    (["train", "no/such/folder"], "'no/such/folder' is neither a data set nor an existing folder or .zip"),
+    (["train", "no/such/folder"], "'no/such/folder' is neither a data set nor an existing folder or file"),
     (["train", "digits", "--steps", "abc"], "--steps abc: input should be a valid integer"),
     (["train", "digits", "--fit", "x"], "--fit x: input should be 'crop', 'pad' or 'stretch'"),
     (["train", "digits", "--g.norm", "spectral"], "--g.norm spectral: input should be"),
@@ -159,6 +161,37 @@ def test_sample_writes_a_grid_or_a_folder(run: Path, in_tmp: Path, capsys: pytes
     assert capsys.readouterr().out == "grid.png\nmany\n"
     for words in (["-n", "0"], ["-n", "0", "--out", "none"], ["--out", "grid.jpg"], ["--device", "nowhere"]):
         assert main(["sample", str(run), *words]) == 2
+
+
+def test_sample_writes_an_array_that_is_data_again(run: Path, in_tmp: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["sample", str(run), "-n", "5", "--out", "new/made.npy"]) == 0
+    pictures = load(run).images(5)
+    assert np.array_equal(open_data("new/made.npy").samples[:, 0], np.stack([np.asarray(each) for each in pictures]))
+    assert main(["sample", str(run), "--out", "made.csv"]) == 2
+    assert (
+        "generates images; give a .png file for one picture, a .npy file for an array, or a folder"
+        in capsys.readouterr().err
+    )
+
+
+def test_points_go_from_a_table_into_a_table(in_tmp: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    points = 1e3 * np.random.default_rng(0).normal(size=(64, 2))
+    np.savetxt("mine.csv", points, delimiter=",")
+    size = ["--g.width", "4", "--d.width", "4", "--batch-size", "8", "--steps", "2"]
+    assert main(["train", "mine.csv", *size]) == 0
+    run = Path("runs/00000-mine-points")
+    assert main(["sample", str(run), "-n", "300", "--out", "made.csv"]) == 0
+    assert main(["sample", str(run), "-n", "300", "--out", "made.npy"]) == 0
+    assert Path("made.csv").read_text().startswith("x,y\n")
+    samples = load(run).sample(300).numpy()
+    assert np.array_equal(open_data("made.csv").samples, samples)
+    assert np.array_equal(open_data("made.npy").samples, samples)
+    assert main(["sample", str(run), "--out", "many"]) == 2
+    assert (
+        "generates points; give a .png file for one picture, a .npy file for an array, or a .csv"
+        in capsys.readouterr().err
+    )
+    assert main(["evaluate", "made.csv", "--against", "mine.csv"]) == 0
 
 
 def test_info_shows_both_players(run: Path, capsys: pytest.CaptureFixture[str]) -> None:

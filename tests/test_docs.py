@@ -115,7 +115,7 @@ def check_training(page: Path, arguments: dict[str, Any]) -> None:
         overrides = merge(settings_file(page, arguments["config"]), overrides)
     data = arguments.get("data", overrides.get("data"))
     config = plan_config(data, arguments.get("preset"), overrides)
-    assert data in SOURCES or data.startswith("path/to/") or data.endswith(".zip")
+    assert data in SOURCES or data.startswith("path/to/") or Path(data).suffix in (".zip", ".npy", ".csv")
     shape = SHAPES.get(data, (3, 64, 64))
     refuse_unfit(config.network, shape)
     refuse_latent_dim(config.network, shape, config.latent_dim)

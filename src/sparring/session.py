@@ -79,7 +79,8 @@ def train(
     """Train a GAN, or go on with the same run if it was interrupted.
 
     Args:
-        data: a data set's name, a folder or zip of images, a tensor or array, or a ``torch.utils.data.Dataset``.
+        data: a data set's name, a folder or zip of images, a .npy or .csv file, a tensor or array, or a
+            ``torch.utils.data.Dataset``.
         preset: a key of `sparring.presets.PRESETS`; chosen by the data if None.
         config: settings as a nested mapping, as a config file holds them.
         out: the folder of all runs.
@@ -231,7 +232,9 @@ def _plan(
         return _plan_from_path(Path(resume), data, preset, overrides)
     source = data if data is not None else overrides.get("data")
     if source is None:
-        raise UsageError("data: say what to train on: a data set (sparring list data), a folder or a zip of images.")
+        raise UsageError(
+            "data: say what to train on: a data set (sparring list data), a folder or zip of images, a .npy or .csv file."
+        )
     label = str(source) if isinstance(source, str | Path) else type(source).__name__
     opened = _open(source, plan_config(label, preset, overrides))
     config = plan_config(label, preset, overrides, in_plane=len(opened.shape) == 1)

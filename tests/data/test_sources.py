@@ -115,7 +115,7 @@ def test_a_wrong_name_is_told_the_near_one():
     with pytest.raises(UsageError) as caught:
         open_data("digts")
     assert str(caught.value) == (
-        "data: 'digts' is neither a data set (did you mean 'digits'?) nor an existing folder or .zip; the data sets "
+        "data: 'digts' is neither a data set (did you mean 'digits'?) nor an existing folder or file; the data sets "
         "are digits, mnist, fashion-mnist, stacked-mnist, ring, grid."
     )
 
@@ -125,7 +125,9 @@ def test_a_wrong_path_is_not_told_a_name(tmp_path):
         open_data("/no/such/place")
     file = tmp_path / "one.png"
     file.write_bytes(b"")
-    with pytest.raises(UsageError, match=r"is a file, but neither a folder nor a .zip"):
+    with pytest.raises(
+        UsageError, match=r"is a file, but neither a .zip of images nor an array \(.npy\) nor a table of points"
+    ):
         open_data(file)
 
 

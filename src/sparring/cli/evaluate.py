@@ -36,8 +36,8 @@ def evaluate(
     The scores of a run are kept in it, for sparring compare.
 
     Args:
-        source: A run directory, a checkpoint, a folder or zip of images, or a data set.
-        against: Real data: a data set, a folder or a zip; the run's own data if left out.
+        source: A run directory, a checkpoint, a folder or zip of images, a .npy or .csv file, or a data set.
+        against: Real data: a data set, a folder, a zip, a .npy or .csv file; the run's own data if left out.
         metrics: Families of metrics (sparring list families), separated by spaces or commas, or all; fd, kd, prdc, modes and
             memorization if left out.
         features: The feature extractor (sparring list extractors); the one that knows the data if left out.

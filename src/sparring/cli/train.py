@@ -26,7 +26,7 @@ def train(
     What a flag leaves out is set by the preset, and the preset is chosen by the data (sparring list presets).
 
     Args:
-        data: A data set (sparring list data), a folder or a zip of images.
+        data: A data set (sparring list data), a folder or zip of images, an array (.npy) or points (.csv).
         preset: The recipe that every other setting starts from.
         config: Settings from a TOML or JSON file, for example a run's config.json; flags go on top.
         out: The folder of all runs.

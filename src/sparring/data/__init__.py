@@ -18,6 +18,8 @@ if TYPE_CHECKING:
     import numpy as np
     import torch
 
+    from sparring.data.images import Wishes
+
 __all__ = ["SOURCES", "Data", "Modes", "Problem", "Source", "open_data"]
 
 
@@ -112,10 +114,10 @@ def open_data(
 
     Args:
         source: a name in `SOURCES` (a folder that has such a name is ``./digits``); the path of a folder or ``.zip``
-            of images; an array or tensor, uint8
-            [N, C, H, W] or [N, H, W] in 0 … 255, float of the same shapes in [-1, 1], or float [N, 2] (points in
-            the plane); or a map-style ``torch.utils.data.Dataset`` whose items are an image (PIL, tensor, array)
-            or ``(image, label)``.
+            of images, of an array (``.npy``) or of a text (``.csv``, ``.tsv``, ``.txt``) with two numbers a line, points
+            in the plane; an array or tensor, uint8 [N, C, H, W], [N, H, W, C] or [N, H, W] in 0 … 255, float of the same
+            shapes in [-1, 1], or [N, 2] (points in the plane); or a map-style ``torch.utils.data.Dataset`` whose items
+            are an image (PIL, tensor, array) or ``(image, label)``.
         data_root: folder in which ``"mnist"`` (for ``"stacked-mnist"``, too) and ``"fashion-mnist"`` are looked for first
             (``--data-root``).
         resolution: side of the square images in pixels (``--resolution``). None keeps the images' size; a folder
@@ -143,24 +145,32 @@ def open_data(
 
         return reshape(SOURCES[source].open(data_root, seed), wishes)
     if isinstance(source, str | Path):
-        from sparring.data.folder import open_images
-
-        return open_images(_existing(source), wishes, cache_dir)
+        return _open_path(source, wishes, cache_dir)
     from sparring.data.arrays import open_object
 
     return open_object(source, wishes)
 
 
-def _existing(source: str | Path) -> Path:
-    """Return the path of a folder or zip, or say in one sentence what ``source`` is not."""
+def _open_path(source: str | Path, wishes: Wishes, cache_dir: str | Path | None) -> Data:
+    """Open a folder or a file, or say in one sentence what ``source`` is not."""
     path = Path(source).expanduser()
-    if path.is_dir() or (path.is_file() and path.suffix.lower() == ".zip"):
-        return path
+    suffix = path.suffix.lower()
+    if path.is_dir() or (path.is_file() and suffix == ".zip"):
+        from sparring.data.folder import open_images
+
+        return open_images(path, wishes, cache_dir)
     if path.is_file():
-        raise UsageError(f"data: '{source}' is a file, but neither a folder nor a .zip of images.")
+        from sparring.data.files import ARRAY, TABLES, open_file
+
+        if suffix in (ARRAY, *TABLES):
+            return open_file(path, wishes)
+        raise UsageError(
+            f"data: '{source}' is a file, but neither a .zip of images nor an array ({ARRAY}) nor a table of points "
+            f"({', '.join(TABLES)}); images are given by their folder."
+        )
     known = ", ".join(SOURCES)
     near = get_close_matches(str(source), SOURCES, n=1, cutoff=0.5)
     hint = f" (did you mean '{near[0]}'?)" if near else ""
     raise UsageError(
-        f"data: '{source}' is neither a data set{hint} nor an existing folder or .zip; the data sets are {known}."
+        f"data: '{source}' is neither a data set{hint} nor an existing folder or file; the data sets are {known}."
     )

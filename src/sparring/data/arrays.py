@@ -31,7 +31,7 @@ def open_object(source: object, wishes: Wishes) -> Data:
     """
     array = _as_array(source)
     if array is not None:
-        return reshape(_enough(make_data("array", _samples(array))), wishes)
+        return open_array(array, "array", wishes)
     import torch
 
     if isinstance(source, torch.utils.data.IterableDataset) or not isinstance(source, torch.utils.data.Dataset):
@@ -40,6 +40,16 @@ def open_object(source: object, wishes: Wishes) -> Data:
             f"torch.utils.data.Dataset."
         )
     return _open_dataset(source, wishes)
+
+
+def open_array(array: Array, name: str, wishes: Wishes) -> Data:
+    """Return images or points as `Data` of this name; see `sparring.data.open_data`.
+
+    Raises:
+        UsageError: the shape, type or range cannot be understood.
+        DataError: there are fewer than two.
+    """
+    return reshape(_enough(make_data(name, _samples(array))), wishes)
 
 
 def _as_array(source: object) -> Array | None:
@@ -55,25 +65,25 @@ def _as_array(source: object) -> Array | None:
 
 def _enough(data: Data) -> Data:
     if len(data) < MIN_SAMPLES:
-        raise DataError(f"data: the {data.name} holds {len(data)} samples; training needs at least {MIN_SAMPLES}.")
+        raise DataError(f"data: '{data.name}' holds {len(data)} samples; training needs at least {MIN_SAMPLES}.")
     return data
 
 
 def _samples(array: Array) -> Array:
     """Return uint8 [N, C, H, W] or float32 [N, 2] from an array of the user's."""
-    if array.ndim == 2 and array.shape[1] == 2 and array.dtype.kind == "f":
-        if not np.isfinite(array).all():
-            raise UsageError("data: the points hold values that are not finite; remove them first.")
-        return np.ascontiguousarray(array, np.float32)
+    if array.ndim == 2 and array.shape[1] == 2 and array.dtype.kind in "iuf":
+        with np.errstate(over="ignore"):
+            points = np.ascontiguousarray(array, np.float32)
+        if not np.isfinite(points).all():
+            raise UsageError("data: the points hold values that are not finite in float32; remove them first.")
+        return points
     if array.ndim not in (3, 4) or 0 in array.shape[1:]:
         raise UsageError(
             f"data: an array of shape {array.shape} is neither images [N, C, H, W] or [N, H, W] nor points [N, 2]."
         )
     images = array[:, None] if array.ndim == 3 else array
-    if images.shape[1] > 4 and images.shape[3] in (1, 3, 4):
-        raise UsageError(
-            f"data: an array of shape {array.shape} looks like [N, H, W, C]; give x.transpose(0, 3, 1, 2)."
-        )
+    if images.shape[1] > 4 and images.shape[3] in (1, 3, 4):  # [N, H, W, C], as libraries for pictures have them
+        images = images.transpose(0, 3, 1, 2)
     return np.ascontiguousarray(to_uint8(images))
 
 
