@@ -57,13 +57,21 @@ def _rows(path: Path, text: str) -> Iterator[tuple[float, float]]:
         if not line.strip() or line.lstrip().startswith("#"):
             continue
         fields = [field.strip('"') for field in _BETWEEN.split(line.strip())]
+        names, head = head and not any(map(_is_number, fields)), False
+        if names:
+            continue
         if len(fields) != 2:
             raise DataError(
                 f"data: '{path}', line {number}: {len(fields)} columns; a table of points has two, x and y."
             )
-        try:
-            yield float(fields[0]), float(fields[1])
-        except ValueError:
-            if not head:
-                raise DataError(f"data: '{path}', line {number}: {line.strip()!r} is not two numbers.") from None
-        head = False
+        if not all(map(_is_number, fields)):
+            raise DataError(f"data: '{path}', line {number}: {line.strip()!r} is not two numbers.")
+        yield float(fields[0]), float(fields[1])
+
+
+def _is_number(field: str) -> bool:
+    try:
+        float(field)
+    except ValueError:
+        return False
+    return True
