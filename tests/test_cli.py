@@ -14,6 +14,7 @@ from PIL import Image
 from sparring import load, open_data
 from sparring.augment import AUGMENTATIONS
 from sparring.cli import main
+from sparring.cli.console import console_observer
 from sparring.losses import LOSSES
 from sparring.networks import NETWORKS
 from sparring.penalties import PENALTIES
@@ -257,3 +258,11 @@ def test_own_images_from_a_folder(in_tmp: Path, capsys: pytest.CaptureFixture[st
     assert "no extractor knows this data" in out
     (path,) = Path("runs").iterdir()
     assert main(["sample", str(path), "-n", "2", "--out", "s.png"]) == 0
+
+
+@pytest.mark.parametrize(
+    ("value", "shown"), [(23.456, "FD 23.46"), (0.1, "FD 0.10"), (0.00234, "FD 0.0023"), (0.0, "FD 0")]
+)
+def test_a_small_distance_is_not_shown_as_none(value: float, shown: str, capsys: pytest.CaptureFixture[str]) -> None:
+    console_observer()({"event": "eval", "step": 1, "fd": value})
+    assert shown in capsys.readouterr().out

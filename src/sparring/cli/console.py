@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 import time
+from collections.abc import Callable
 from types import TracebackType
 from typing import TYPE_CHECKING
 
@@ -147,19 +148,23 @@ class ConsoleObserver:
         self._console.print(f"warning: {event['text']}")
 
 
-_SCORES = {
-    "fd": "FD {:.2f}",
-    "class_kl": "class KL {:.4f}",
-    "classes_present": "{:.0f} classes",
-    "mode_gap": "mode gap {:.3f}",
-    "modes": "{:.0f} modes",
-    "high_quality": "{:.1%} high quality",
-    "reverse_kl": "reverse KL {:.4f}",
+def _fd(value: float) -> str:
+    return f"FD {value:.2f}" if value >= 0.1 else f"FD {value:.2g}"  # of points it is small
+
+
+_SCORES: dict[str, Callable[[float], str]] = {
+    "fd": _fd,
+    "class_kl": "class KL {:.4f}".format,
+    "classes_present": "{:.0f} classes".format,
+    "mode_gap": "mode gap {:.3f}".format,
+    "modes": "{:.0f} modes".format,
+    "high_quality": "{:.1%} high quality".format,
+    "reverse_kl": "reverse KL {:.4f}".format,
 }
 
 
 def _scores(event: Event) -> str:
-    return "  ".join(form.format(event[name]) for name, form in _SCORES.items() if event.get(name) is not None)
+    return "  ".join(text(event[name]) for name, text in _SCORES.items() if event.get(name) is not None)
 
 
 def _players(event: Event) -> str:
