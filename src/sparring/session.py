@@ -19,9 +19,10 @@ from sparring.footprint import in_pieces
 from sparring.generator import Generator, stored_config
 from sparring.losses import LOSSES, Loss
 from sparring.metrics.judge import Judge, build_judge
-from sparring.networks import NETWORKS, Network, refuse_latent_dim, refuse_unfit
+from sparring.networks import NETWORKS, Network, build_players, refuse_latent_dim, refuse_unfit
 from sparring.penalties import PENALTIES
 from sparring.presets import PRESETS, preset_for
+from sparring.randomness import randomness
 from sparring.report import write_report
 from sparring.runs import Event, RunDirectory, RunLock, create_run, run_directories, storage_error
 from sparring.runtime import Runtime
@@ -214,17 +215,6 @@ class Plan:
     checkpoint: Checkpoint | None
 
 
-def _refuse_norms(norm: str, images: bool) -> None:
-    """Importance sampling needs samples that do not depend on each other, and G's derivative forwards."""
-    reasons = {"batch": "the batch would have the statistics of steep places"}
-    if images:
-        reasons["layer"] = "torch cannot differentiate it forwards on images"
-    if norm in reasons:
-        raise UsageError(
-            f"--stabilizer importance and --g.norm {norm}: {reasons[norm]}; give --g.norm none, or --stabilizer none."
-        )
-
-
 def _plan(
     data: DataSource | None, preset: str | None, overrides: dict[str, Any], out: Path, resume: str | Path
 ) -> Plan:
@@ -246,7 +236,9 @@ def _plan(
     if shifting and len(opened.shape) == 1:
         raise UsageError(f"--penalty {shifting[0]}: it shifts images, and points cannot be shifted; leave it out.")
     if "importance" in config.stabilizers:
-        _refuse_norms(config.g_norm, len(opened.shape) == 3)
+        from sparring.stabilizers.importance import refuse_norms
+
+        refuse_norms(build_players(config.network, config.network_spec(opened.shape), randomness(config.seed))[0])
     if overrides.get("batch_size") == AUTO:
         if overrides.get("accumulate") is not None:
             raise UsageError(

@@ -77,7 +77,7 @@ def test_its_size_and_channels_can_be_chosen(tmp_path: Path) -> None:
     assert open_data(tmp_path / "mine.npy", resolution=4, channels=1).shape == (1, 4, 4)
 
 
-@pytest.mark.parametrize("content", [b"", b"no array", b"\x93NUMPY\x01\x00", "cut off", "objects", "zip"])
+@pytest.mark.parametrize("content", [b"", b"no array", b"\x93NUMPY\x01\x00", "cut off", "objects", "zip", "too large"])
 def test_what_is_no_array_is_refused(content: bytes | str, tmp_path: Path) -> None:
     path = tmp_path / "mine.npy"
     if content == "objects":
@@ -85,6 +85,9 @@ def test_what_is_no_array_is_refused(content: bytes | str, tmp_path: Path) -> No
     elif content == "zip":
         with path.open("wb") as file:
             np.savez(file, x=POINTS)
+    elif content == "too large":
+        with path.open("wb") as file:
+            np.lib.format.write_array_header_1_0(file, {"descr": "<f4", "fortran_order": False, "shape": (2**50, 2)})
     elif content == "cut off":
         np.save(path, POINTS)
         path.write_bytes(path.read_bytes()[:-8])

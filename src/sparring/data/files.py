@@ -38,7 +38,7 @@ def _array(path: Path) -> Array:
         try:
             # All of it, not mapped: a file that is written anew while it is mapped ends the process.
             return np.lib.format.read_array(file, allow_pickle=False)
-        except ValueError as error:
+        except (ValueError, MemoryError) as error:
             raise DataError(f"data: '{path}' is not an array of numbers as numpy.save writes them: {error}.") from None
 
 

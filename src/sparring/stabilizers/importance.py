@@ -16,6 +16,7 @@ from torch import Tensor, nn
 from torch.autograd import forward_ad
 from torch.nn import functional
 
+from sparring.errors import UsageError
 from sparring.fast import plain
 from sparring.fast.dense import in_use
 from sparring.stabilizers.hooks import Hooks
@@ -42,6 +43,20 @@ class Importance(Hooks):
             shares = chances(steepness(G, batch.z, batch.source))
             chosen = systematic(shares, len(batch.z) // self.draws, batch.source)
         return batch.z[chosen], 1 / (len(shares) * shares[chosen])
+
+
+def refuse_norms(G: nn.Module) -> None:
+    """Raise a `UsageError` for a G whose samples depend on each other, or have no derivative forwards."""
+    for kind, reason in (
+        (nn.modules.batchnorm._BatchNorm, "the batch would have the statistics of steep places"),
+        (nn.GroupNorm, "torch cannot differentiate it forwards on images"),
+    ):
+        for module in G.modules():
+            if isinstance(module, kind):
+                raise UsageError(
+                    f"--stabilizer importance: G has {type(module).__name__}, and {reason}; give --g.norm none, or "
+                    f"--stabilizer none."
+                )
 
 
 def steepness(G: nn.Module, z: Tensor, source: torch.Generator) -> Tensor:
