@@ -179,14 +179,14 @@ class Penalty(Method):
         function: ``Judged -> [B]``.
         bounds_slope: whether it bounds D's slope, as the Wasserstein loss needs.
         per_sample_gradient: whether it is wrong when D mixes the samples of a batch (batch normalization).
-        auto: whether its weight may be left to the rule from resolution and batch (``r1:auto``).
+        usual: the weight to begin with; where it is ``auto``, a rule from resolution and batch is there (`auto_weight`).
         images_only: whether points in the plane cannot have it.
     """
 
     function: Callable[[Judged], Tensor]
+    usual: str = "0.1"
     bounds_slope: bool = False
     per_sample_gradient: bool = False
-    auto: bool = False
     images_only: bool = False
 
 
@@ -203,7 +203,7 @@ PENALTIES: dict[str, Penalty] = {
             when="With any loss whose D should go flat where the data lie; weights from 0.01 to 10 are usual.",
             watch="Too high: D(x) sticks to ½ and samples stay blurred. Too low: the gradient norm of D grows.",
             function=r1,
-            auto=True,
+            usual="auto",
         ),
         Penalty(
             name="r2",
@@ -213,7 +213,7 @@ PENALTIES: dict[str, Penalty] = {
             when="Beside r1, with the relativistic loss: together they converge where r1 alone does not (arXiv:2501.05441).",
             watch="As r1.",
             function=r2,
-            auto=True,
+            usual="auto",
         ),
         Penalty(
             name="wgan-gp",
@@ -223,6 +223,7 @@ PENALTIES: dict[str, Penalty] = {
             when="With the wasserstein loss, weight 10, several critic steps and no batch normalization in D.",
             watch="The penalty should settle below 0.1; when it explodes, lower D's learning rate.",
             function=wgan_gp,
+            usual="10",
             bounds_slope=True,
             per_sample_gradient=True,
         ),
@@ -235,6 +236,7 @@ PENALTIES: dict[str, Penalty] = {
             watch="It holds the slope near the data only, so the wasserstein loss, which needs the bound at the fakes too, "
             "is refused with it alone. Blurred samples call for a lower weight.",
             function=dragan,
+            usual="10",
             per_sample_gradient=True,
         ),
         Penalty(
@@ -246,6 +248,7 @@ PENALTIES: dict[str, Penalty] = {
             when="With few images, weight 10, alone or beside r1; unlike --augment it leaves what D learns from as it is.",
             watch="Too high: D(x) and D(G(z)) stay together and samples blur. Mirroring, which the papers use too, is left out.",
             function=consistency,
+            usual="10",
             images_only=True,
         ),
     )
@@ -287,12 +290,13 @@ def parse_penalty(spec: str) -> tuple[str, float | None]:
     name, colon, number = spec.partition(":")
     if name not in PENALTIES:
         raise ValueError(unknown_name("", name, PENALTIES).removeprefix(": "))
-    if number == "auto" and PENALTIES[name].auto:
+    usual = PENALTIES[name].usual
+    if number == usual == "auto":
         return name, None
     try:
         weight = float(number)
     except ValueError:
         weight = 0.0
     if not colon or not 0 < weight < float("inf"):
-        raise ValueError(f"'{spec}' needs a positive weight after a colon, as in {name}:0.1")
+        raise ValueError(f"'{spec}' needs a positive weight after a colon, as in {name}:{usual}")
     return name, weight

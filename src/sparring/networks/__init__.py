@@ -96,7 +96,7 @@ def _fits_28(shape: tuple[int, ...]) -> str | None:
 
 def _fits_doublings(shape: tuple[int, ...]) -> str | None:
     if len(shape) != 3 or shape[1] != shape[2]:
-        return "it makes square images; take the network mlp"
+        return "it makes square images; give --network mlp"
     return (
         None if doublings(shape[1]) else "it needs a side of 4…7 times a power of two, such as 32 or 64 (--resolution)"
     )
@@ -104,7 +104,7 @@ def _fits_doublings(shape: tuple[int, ...]) -> str | None:
 
 def _fits_pixel_by_pixel(shape: tuple[int, ...]) -> str | None:
     if len(shape) != 3:
-        return "it makes images of 256 levels, not points; take the network mlp"
+        return "it makes images of 256 levels, not points; give --network mlp"
     values = math.prod(shape)
     if values > _LONGEST_Z:
         return f"z has a number for each of its {values} values, and at most {_LONGEST_Z}; make them smaller (--resolution 32)"
