@@ -44,12 +44,11 @@ def modes(
         out: Folder of all runs.
         json_file: Where to write every number, with protocol, settings and machine.
     """
-    from rich.console import Console
-
     from sparring import benchmarks
+    from sparring.cli.console import wide_console
 
     _check_counts(seeds=(seeds, 1), steps=(steps, 1), jobs=(jobs, 1))
-    console = Console(highlight=False)
+    console = wide_console()
     names = presets or benchmarks.recipe_names(data)
     results = benchmarks.run_modes(
         data, names, seeds, out, steps, jobs, data_root, tell=lambda result: console.print(_line(result))
@@ -101,7 +100,8 @@ def _table(data: str, rows: list[Row]) -> Table:
     table = Table(title=f"{data}: mean ± standard error", box=None, pad_edge=False)
     quality = ["high quality"] if with_quality else []
     for title in ("recipe", f"modes of {protocol.modes}", "all found", *quality, "reverse KL", "s/run", "published"):
-        table.add_column(title, justify="left" if title in ("recipe", "published") else "right")
+        words = title in ("recipe", "published")
+        table.add_column(title, justify="left" if words else "right", no_wrap=title == "recipe")
     for row in rows:
         cells = [row.recipe, _cell(row, "modes", 1, 1), f"{row.complete}/{row.seeds}"]
         cells += [_cell(row, "high_quality", 100, 1) + " %"] if with_quality else []
@@ -151,8 +151,7 @@ def speed(
         steps: Steps in a turn.
         json_file: Where to write every number.
     """
-    from rich.console import Console
-
+    from sparring.cli.console import wide_console
     from sparring.errors import UsageError, unknown_name
     from sparring.runtime import cores, pick_device
     from sparring.speed.contenders import CONTENDERS, Course, why_not
@@ -165,7 +164,7 @@ def speed(
     _check_counts(
         rounds=(rounds, 1), steps=(steps, 1), threads=(threads, 1), batch_size=(batch_size, 2), width=(width, 1)
     )
-    console = Console(highlight=False)
+    console = wide_console()
     course = Course(network, batch_size, threads or cores(), pick_device(device), width)
     for name in names:
         if reason := why_not(name, course):
