@@ -11,11 +11,13 @@ from pathlib import Path
 import pytest
 
 from sparring.errors import StorageError, UsageError
+from sparring.evaluation import evaluate
 from sparring.runs import (
     EventLog,
     RunDirectory,
     create_run,
     read_events,
+    refuse_folder_of_runs,
     run_directories,
     to_json_line,
     write_atomically,
@@ -135,3 +137,13 @@ def test_the_best_checkpoint_is_none_when_it_is_gone(tmp_path: Path) -> None:
     assert run.best() is None
     run.checkpoint_dir(4).mkdir()
     assert run.best() == run.checkpoint_dir(4)
+
+
+def test_the_folder_of_all_runs_is_told_from_a_run_and_from_a_folder_of_classes(tmp_path: Path) -> None:
+    for label in ("first", "second"):
+        create_run(tmp_path / "runs", label, {})
+    for refused in (lambda: RunDirectory(tmp_path / "runs").config(), lambda: evaluate(tmp_path / "runs", "digits")):
+        with pytest.raises(UsageError, match=r"runs holds runs and is none; .* the newest is .*00001-second\."):
+            refused()
+    (tmp_path / "photos" / "00000-cat").mkdir(parents=True)
+    refuse_folder_of_runs(tmp_path / "photos")

@@ -30,7 +30,7 @@ from sparring.metrics.references import MAX_BATCH, Drawn, FeatureReference, Imag
 from sparring.networks import build_players
 from sparring.pictures import pairs_grid
 from sparring.randomness import randomness
-from sparring.runs import RunDirectory
+from sparring.runs import RunDirectory, refuse_folder_of_runs
 from sparring.scores import Score
 from sparring.session import open_data_of
 from sparring.teaching import FAMILIES as TAUGHT
@@ -271,6 +271,7 @@ def open_subject(
         return Subject(generator.origin, partial(generator.draw, seed), generator.shape, None, "ema", generator)
     if not path.exists() and str(source) not in SOURCES:
         raise UsageError(f"evaluate: there is no run, folder or zip at {source}, and no data set of that name.")
+    refuse_folder_of_runs(path)
     data = open_data(source, data_root=data_root)
     parts = (data,) if str(source) in SOURCES else _whole(data)
     total = sum(map(len, parts))

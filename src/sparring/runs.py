@@ -248,6 +248,7 @@ class RunDirectory:
         try:
             config = json.loads(self.config_file.read_text(encoding="utf-8"))
         except OSError:
+            refuse_folder_of_runs(self.path)
             raise UsageError(f"{self.path} is not a run directory: it has no config.json.") from None
         except ValueError:
             raise UsageError(f"{self.config_file} is damaged: it is not JSON.") from None
@@ -260,6 +261,16 @@ def run_directories(out: Path) -> list[RunDirectory]:
     if not out.is_dir():
         return []
     return [RunDirectory(path) for path in sorted(out.iterdir()) if _RUN_NAME.match(path.name) and path.is_dir()]
+
+
+def refuse_folder_of_runs(path: Path) -> None:
+    """Refuse the folder of all runs where one of them is meant, or images: it is full of grids of samples.
+
+    Raises:
+        UsageError: the folder holds runs.
+    """
+    if runs := [run for run in run_directories(path) if run.config_file.is_file()]:  # not a folder of classes
+        raise UsageError(f"{path} holds runs and is none; name one of them, the newest is {runs[-1].path}.")
 
 
 def create_run(out: Path, label: str, config: dict[str, Any]) -> RunDirectory:
