@@ -170,9 +170,9 @@ def minimax(data: str) -> TrainConfig:
 def points(data: str) -> TrainConfig:
     """All modes of a mixture in the plane: relativistic loss with lazy R1 + R2, spread latents drawn by importance.
 
-    ``sparring train ring --steps 4000`` finds 8 modes with 99.2 % of the samples within 3 σ and reverse KL 0.001 (``sparring bench
-    modes --data ring --presets points --steps 4000``, ten seeds), in under three minutes on two cores without matrix units;
-    ``sparring train grid`` 25 with 98.7 % and 0.006 (``--data grid``), in six.
+    ``sparring train ring --steps 4000`` finds 8 modes with 99.2 % of the samples within 3 σ and reverse KL 0.001 (``sparring
+    bench modes --data ring --presets points --steps 4000``, ten seeds), in under three minutes on two cores without matrix
+    units; ``sparring train grid`` 25 with 98.7 % and 0.006 (``--data grid``), in six.
     """
     return TrainConfig(
         data=data,

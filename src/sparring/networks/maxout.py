@@ -20,7 +20,7 @@ _HIDDEN_LAYERS = 3
 _PIECES = 5
 #: Keeps the second moment: the largest of five standard normal numbers has 1.800.
 _GAIN = 1.800**-0.5
-#: Of the first layer's biases, as a share of a row of its weights: where a unit changes its piece, seen from the middle of [-1, 1].
+#: Of the first layer's biases, as a share of a row of its weights: how far from the middle of [-1, 1] a unit changes its piece.
 _OFFSET = 0.27
 
 
@@ -51,8 +51,8 @@ class Discriminator(FeatureCritic):
     def _move_edges(self, randomness: torch.Generator) -> None:
         """Let the first layer's units change their pieces anywhere between the samples, and not all in the middle.
 
-        Without biases D(t x) = t D(x) at the start: it cannot tell points on a ray through 0 from each other, and has to move every
-        edge to the samples before it can.
+        Without biases D(t x) = t D(x) at the start: it cannot tell points on a ray through 0 from each other, and has to move
+        every edge to the samples before it can.
         """
         first = next(module for module in self.features if isinstance(module, nn.Linear))
         first.bias.normal_(0.0, _OFFSET * _GAIN, generator=randomness)
