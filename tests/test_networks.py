@@ -283,6 +283,16 @@ def test_maxout_units_start_with_edges_all_over_the_plane() -> None:
         assert straight is rays_are_straight
 
 
+@pytest.mark.parametrize(("init_std", "std"), [(None, 0.1 / 2**0.5), (0.02, 0.02)])
+def test_maxout_G_starts_with_small_weights_on_z_unless_told_otherwise(init_std: float | None, std: float) -> None:
+    """So that a step of a bias moves a bend of G far; the layers behind keep the second moment."""
+    given = NetworkSpec((2,), 2, PlayerSpec(400, "none", init_std=init_std), PlayerSpec(8, "none"))
+    G = build_players("maxout", given, source())[0]
+    first, second, *_ = [module.weight for module in G.modules() if isinstance(module, nn.Linear)]
+    assert_close(first.std(), torch.tensor(std), rtol=0.1, atol=0.0)
+    assert_close(second.std(), torch.tensor(init_std or 400**-0.5), rtol=0.02, atol=0.0)
+
+
 def test_maxout_players_are_those_of_the_papers_on_mode_collapse() -> None:
     row = NETWORKS["maxout"]
     given = NetworkSpec((2,), 2, PlayerSpec(row.g_width, "batch"), PlayerSpec(row.d_width, row.d_norm))

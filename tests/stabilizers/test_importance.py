@@ -129,6 +129,21 @@ def test_the_mean_gradient_stays_and_its_noise_falls() -> None:
     assert float(important.var()) < float(plain.var()) / 4
 
 
+@pytest.mark.parametrize("correction", [0.0, 0.5, 1.0])
+def test_weights_are_that_power_of_what_was_drawn_too_often_and_1_on_average(correction: float) -> None:
+    """E over the draws, z_i with chance q_i: ∑ q_i w_i = 1. Without correction each is exactly 1."""
+    z = torch.randn(1024, 2, generator=source())
+    means = []
+    for seed in range(200):
+        shares = chances(steepness(Bridge(), z, source(seed)))
+        drawn, weights = Importance(8, correction).latents(Bridge(), Batch(z, None, z, source(seed), Clock()))
+        of_drawn = shares[(drawn[:, None] == z[None]).all(2).float().argmax(1)]
+        ones = weights * of_drawn**correction
+        assert_close(ones, ones.mean().expand(128))
+        means.append(weights.mean())
+    assert_close(torch.stack(means).mean(), torch.tensor(1.0), rtol=0.05, atol=0)
+
+
 def test_in_the_game_the_loss_is_the_weighted_mean_over_what_was_drawn() -> None:
     """On a shift all are alike, so 4 of 16 latents count 1 each."""
     G, D = Shift(), Slope()

@@ -22,13 +22,25 @@ _PIECES = 5
 _GAIN = 1.800**-0.5
 #: Of the first layer's biases, as a share of a row of its weights: how far from the middle of [-1, 1] a unit changes its piece.
 _OFFSET = 0.27
+#: Of G's first weights, as a share of what keeps the second moment.
+_FIRST = 0.1
 
 
 class Generator(mlp.Generator):
-    """``z [B, latent_dim]`` to samples, through four hidden layers."""
+    """``z [B, latent_dim]`` to samples, through four hidden layers.
+
+    A unit of the first one bends along the line w·z + b = 0, at the distance b/|w| from the middle. All begin in the middle, so
+    weights that begin small let a step of b move that line further.
+    """
 
     hidden_layers = 4
     gain = 1.0  # less than He's: what folds the plane less at first has less to undo
+
+    def __init__(self, spec: NetworkSpec, randomness: torch.Generator) -> None:
+        super().__init__(spec, randomness)
+        if spec.g.init_std is None:
+            with torch.no_grad():
+                _first_layer(self.layers).weight.mul_(_FIRST)
 
 
 class Discriminator(FeatureCritic):
@@ -54,5 +66,8 @@ class Discriminator(FeatureCritic):
         Without biases D(t x) = t D(x) at the start: it cannot tell points on a ray through 0 from each other, and has to move
         every edge to the samples before it can.
         """
-        first = next(module for module in self.features if isinstance(module, nn.Linear))
-        first.bias.normal_(0.0, _OFFSET * _GAIN, generator=randomness)
+        _first_layer(self.features).bias.normal_(0.0, _OFFSET * _GAIN, generator=randomness)
+
+
+def _first_layer(layers: nn.Module) -> nn.Linear:
+    return next(module for module in layers.modules() if isinstance(module, nn.Linear))

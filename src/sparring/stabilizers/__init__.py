@@ -103,7 +103,7 @@ def _top_k(numbers: Mapping[str, float], setup: Setup) -> Hooks:
 def _importance(numbers: Mapping[str, float], setup: Setup) -> Hooks:
     from sparring.stabilizers.importance import Importance
 
-    return Importance(int(numbers["candidates"]))
+    return Importance(int(numbers["candidates"]), numbers["correction"])
 
 
 def _balance_loss(numbers: Mapping[str, float], setup: Setup) -> Hooks:
@@ -231,13 +231,14 @@ _ROWS: tuple[Stabilizer, ...] = (
     ),
     Stabilizer(
         name="importance",
-        summary="G learns from latents drawn where it is steep, weighted so that the mean gradient stays the same.",
+        summary="G learns from latents drawn where it is steep, weighted so that the mean gradient stays the same, or not.",
         paper="Zhao and Zhang 2015, Stochastic Optimization with Importance Sampling, arXiv:1401.2753; "
-        "Tanielian et al. 2020, Learning disconnected manifolds: a no GAN's land, arXiv:2006.04596",
-        formula="B of K B latents by q_i ~ 0.9 ‖J_G(z_i)‖^½ + 0.1 of its mean;  L_G = mean of ℓ(D(G(z_i))) / (K B q_i)",
+        "Tanielian et al. 2020, Learning disconnected manifolds: a no GAN's land, arXiv:2006.04596; "
+        "Schaul et al. 2016, Prioritized Experience Replay, arXiv:1511.05952",
+        formula="B of K B latents by q_i ~ 0.9 ‖J_G(z_i)‖^½ + 0.1 of its mean;  L_G = mean of w_i ℓ(D(G(z_i))),  w_i ~ q_i^-β",
         when="When modes lie apart and samples are left over on the way from one to the next, with few dimensions of z.",
         watch="The share of good samples, which rises, and G's gradient norm, which falls. It costs 2 K B samples a turn.",
-        settings=(Setting("candidates", 4, 2, 64, whole=True),),
+        settings=(Setting("candidates", 4, 2, 64, whole=True), Setting("correction", 1, 0.0, 1.0)),
         example="digits --g.norm none",
         build=_importance,
     ),

@@ -1,10 +1,14 @@
-"""Importance sampling: G learns from latents drawn where it is steep, each weighted so that the mean stays what it was.
+"""Importance sampling: G learns from latents drawn where it is steep, weighted so that the mean stays what it was, or not.
 
 A continuous G cannot jump from one mode to the next, so somewhere it runs steeply between them (Tanielian et al. 2020,
 arXiv:2006.04596, who know such samples by the norm of G's Jacobian). Few latents lie there, but the gradient of each by G's
 weights grows with that slope: a handful of samples makes most of the gradient's noise, and what would narrow the bridges drowns
 in what shakes them. Drawing latents in proportion to the size of their gradient gives the mean of least variance (Zhao and Zhang
 2015, arXiv:1401.2753, eq. 5). The slope stands for that size here, under a square root that was found to train best.
+
+The weights may count in part only, as in prioritized replay (Schaul et al. 2016, arXiv:1511.05952, §3.4). Without them G has
+another goal, ``∫ p(z) w(z) ℓ(D(G(z))) dz`` with w above 1 on the bridges, but the game has the same equilibrium: D learns from
+draws of the prior as before, and where p_g = p_data it is constant, so that no z of G's has a gradient, whatever its weight.
 """
 
 from __future__ import annotations
@@ -28,21 +32,23 @@ _DEFENSIVE = 0.1  # share that is drawn evenly (Hesterberg 1995), so that no wei
 class Importance(Hooks):
     """Draws the latents of G's turn out of ``candidates`` times as many, more of them where G is steep."""
 
-    def __init__(self, candidates: int) -> None:
-        """Set how many.
+    def __init__(self, candidates: int, correction: float = 1.0) -> None:
+        """Set how many, and how they count.
 
         Args:
             candidates: K, latents looked at for each that is used.
+            correction: β, the power of the weights: with 1 the mean gradient stays what it was, with 0 all count alike.
         """
         super().__init__()
-        self.draws = candidates
+        self.draws, self.correction = candidates, correction
 
     def latents(self, G: nn.Module, batch: Batch) -> tuple[Tensor, Tensor]:
         """Return ``z [B, latent_dim]`` out of the batch's ``[K B, latent_dim]``, and the weights ``[B]``, 1 on average."""
         with torch.no_grad():
             shares = chances(steepness(G, batch.z, batch.source))
             chosen = systematic(shares, len(batch.z) // self.draws, batch.source)
-        return batch.z[chosen], 1 / (len(shares) * shares[chosen])
+        weights = (len(shares) * shares) ** -self.correction
+        return batch.z[chosen], (weights / (shares * weights).sum())[chosen]
 
 
 def refuse_norms(G: nn.Module) -> None:
