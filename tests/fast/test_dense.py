@@ -96,11 +96,24 @@ def test_forward_derivatives_by_the_inputs(name: str) -> None:
     assert error(found, true) < 1e-4
 
 
-def test_thin_layers_lose_nothing_in_bfloat16() -> None:
-    x, w, b = given(64, 2, 50, 1)
+@pytest.mark.parametrize("name", LAYERS)
+@pytest.mark.parametrize("sizes", [(64, 2, 50), (33, 8, 40), (21, 3, 16), (40, 12, 50), (19, 50, 9)])
+def test_thin_layers_lose_nothing_in_bfloat16(name: str, sizes: tuple[int, int, int]) -> None:
+    pieces, ours, theirs = LAYERS[name]
+    tensors = given(*sizes, pieces)
+    true = derivatives(theirs, *(t.detach().double().requires_grad_() for t in tensors))
     with dense.in_parts(1):
-        y = dense.linear(x, w, b)
-    assert error(y, F.linear(x.double(), w.double(), b.double())) < 1e-5
+        found = derivatives(ours, *tensors)
+    assert max(map(error, found, true)) < (4e-6 if sizes[1] <= 8 else 1e-4)
+
+
+@pytest.mark.parametrize("units", [1, 2, 8])
+def test_points_and_logits_are_float32s(units: int) -> None:
+    tensors = given(37, 70, units, 1)
+    true = derivatives(F.linear, *(t.detach().double().requires_grad_() for t in tensors))
+    with dense.in_parts(1):
+        found = derivatives(dense.linear, *tensors)
+    assert max(map(error, found, true)) < 4e-6
 
 
 def test_a_layer_without_biases() -> None:
@@ -131,13 +144,16 @@ def test_what_is_not_a_number_is_seen(row: int) -> None:
         assert dense.relu(x, w, b)[:, row].isnan().all()
 
 
-def test_numbers_do_not_depend_on_the_threads() -> None:
-    tensors, threads, found = given(130, 70, 40, 3), torch.get_num_threads(), []
+@pytest.mark.parametrize(
+    ("name", "sizes"), [("maxout", (130, 70, 40)), ("maxout", (130, 2, 40)), ("linear", (130, 70, 2))]
+)
+def test_numbers_do_not_depend_on_the_threads(name: str, sizes: tuple[int, int, int]) -> None:
+    tensors, threads, found = given(*sizes, LAYERS[name][0]), torch.get_num_threads(), []
     try:
         for count in (1, 2, 5):
             torch.set_num_threads(count)
             with dense.in_parts(2):
-                found.append(derivatives(LAYERS["maxout"][1], *tensors))
+                found.append(derivatives(LAYERS[name][1], *tensors))
     finally:
         torch.set_num_threads(threads)
     assert all(torch.equal(a, b) for other in found[1:] for a, b in zip(found[0], other, strict=True))

@@ -2,7 +2,8 @@
 
 torch writes a matrix with a column for every piece of every unit, five times the layer, and reads it again in every derivative.
 These keep which piece a unit chose, one byte each. Numbers are float32 on all ways; within ``in_parts(1)`` the units
-multiply them as bfloat16, within ``in_parts(2)`` as sums of two bfloat16 numbers, which keep 16 of float32's 24 bits.
+multiply them as bfloat16, within ``in_parts(2)`` as sums of two bfloat16 numbers, which keep 16 of float32's 24 bits. Layers that
+read points, and linear ones that make points or logits, are multiplied as they are: of a block of 32 they would fill little.
 """
 
 from __future__ import annotations
@@ -20,7 +21,7 @@ from sparring.fast.compiled import available, call
 
 _TILES = torch.bfloat16  # whose kernels these are
 _LINEAR, _LARGEST, _POSITIVE, _GIVEN = range(4)
-_THIN = 32  # layers with so few inputs or units read or make samples and logits, and lose nothing by a second part
+_THIN = 32  # layers with so few inputs or units stand at the ends, and lose nothing by a second part
 _MOST_PIECES = 255  # a byte names one
 _FEW = 16  # with a smaller batch most of every block would be empty
 

@@ -5,12 +5,13 @@
  * slopes and weights, by inputs and slopes. Slopes are spread over the pieces where they are read; no matrix of pieces is made.
  *
  * Numbers are float32 in memory. In one part they are multiplied as bfloat16; in two, as the sum of two bfloat16 numbers, which
- * keep 16 bits: three products are added, the fourth is below what is kept.
+ * keep 16 bits: three products are added, the fourth is below what is kept. Layers of few inputs, and linear ones of few units,
+ * are multiplied as they are.
  */
+#include "choice.h"
+#include "thin.h"
 #include "tiles.h"
 
-enum { NONE = 255 };                         /* the choice of no piece */
-enum { LINEAR, LARGEST, POSITIVE, GIVEN };   /* how a unit chooses */
 enum { LEFT, LEFT_TURNED, RIGHT, RIGHT_TURNED }; /* side of a product, and whether the matrix is transposed there */
 
 /* A block of a matrix: its rows so many numbers apart, zeros beyond what is there, and wherever another piece was chosen. */
@@ -21,15 +22,10 @@ typedef struct {
     int piece;
 } Part;
 
-static inline __mmask16 first(long count) { return count >= 16 ? 0xffff : count <= 0 ? 0 : (__mmask16)((1u << count) - 1); }
-
 static inline __m512 read16(const Part *part, long r, long c) {
-    __mmask16 there = first(part->columns - c);
-    if (part->which) {
-        __m128i which = _mm_maskz_loadu_epi8(there, part->which + r * part->row + c);
-        there = _mm_mask_cmpeq_epi8_mask(there, which, _mm_set1_epi8((char)part->piece));
-    }
-    return _mm512_maskz_loadu_ps(there, part->at + r * part->row + c);
+    long at = r * part->row + c;
+    __mmask16 chosen = where(part->which ? part->which + at : NULL, first(part->columns - c), part->piece);
+    return _mm512_maskz_loadu_ps(chosen, part->at + at);
 }
 
 static inline __m512 widened(__m256i half) { return (__m512)_mm512_slli_epi32(_mm512_cvtepu16_epi32(half), 16); }
@@ -141,27 +137,26 @@ static void write_sums(float *to, long row, long rows, long columns, const float
     }
 }
 
-/* Let 16 units see a piece; y and which hold what they have chosen so far. */
-static inline void choose(float *y, uint8_t *which, __mmask16 there, __m512 value, long piece, int kind) {
-    __m512 kept = piece ? _mm512_maskz_loadu_ps(there, y) : _mm512_setzero_ps();
-    __m128i name = _mm_set1_epi8((char)piece);
-    __mmask16 taken = there;
-    if (kind == GIVEN)
-        taken = _mm_mask_cmpeq_epi8_mask(there, _mm_maskz_loadu_epi8(there, which), name);
-    else if (kind == POSITIVE || piece) { /* what is not a number is taken, and kept: it must be seen */
-        taken = _mm512_mask_cmp_ps_mask(there, value, kept, _CMP_NLE_UQ);
-        taken = _mm512_mask_cmp_ps_mask(taken, kept, kept, _CMP_ORD_Q);
-    }
-    _mm512_mask_storeu_ps(y, there, _mm512_mask_blend_ps(taken, kept, value));
-    if (kind == POSITIVE) _mm_mask_storeu_epi8(which, there, _mm_set1_epi8((char)NONE));
-    if (kind == POSITIVE || kind == LARGEST) _mm_mask_storeu_epi8(which, taken, name);
-}
+/* Find memory for the weights of a layer of few inputs, turned. Returns NULL without. */
+static float *take_turned(long inputs, long units, long pieces) { return lines(inputs * pieces * units, sizeof(float)); }
 
 /* What a layer returns: y [batch][units] of x [batch][inputs], weight [pieces][units][inputs] and bias [pieces][units] or NULL.
  * which [batch][units] is written by kinds LARGEST and POSITIVE (of one piece), read by GIVEN and NULL for LINEAR (of one piece).
  * Returns 0, or 1 without memory. */
 int sparring_dense(const float *x, const float *weight, const float *bias, uint8_t *which, float *y, long batch, long inputs, long units,
                    long pieces, int kind, long parts, int threads) {
+    if (inputs <= THIN) {
+        float *turned = take_turned(inputs, units, pieces);
+        if (!turned) return 1;
+        turn(turned, weight, pieces * units, inputs);
+        widen(x, turned, bias, which, y, batch, inputs, units, pieces, kind, threads);
+        free(turned);
+        return 0;
+    }
+    if (units <= THIN && kind == LINEAR) {
+        narrow(x, NULL, weight, bias, y, batch, units, inputs, 1, threads);
+        return 0;
+    }
     long tall = ceil_div(batch, SIDE), depth = ceil_div(inputs, SIDE), wide = ceil_div(units, SIDE), panel = depth * parts * BLOCK;
     long spans = least(tall, threads), span = ceil_div(tall, spans);
     bf16 *left, *right;
@@ -188,7 +183,9 @@ int sparring_dense(const float *x, const float *weight, const float *bias, uint8
                             for (long r = 0; r < least(SIDE, batch - i * SIDE); r++) {
                                 long at = (i * SIDE + r) * units + unit;
                                 __m512 value = _mm512_add_ps(_mm512_load_ps(sums + r * SIDE + half), shift);
-                                choose(y + at, which + (which ? at : 0), there, value, p, kind);
+                                uint8_t *names = which ? which + at : NULL;
+                                Choice kept = p ? kept_choice(y + at, names, there, kind) : no_choice(names, there, kind);
+                                keep_choice(y + at, names, there, choose(kept, value, p, kind), kind);
                             }
                         }
                     }
@@ -210,6 +207,18 @@ static Part spread(const float *slopes, const uint8_t *which, long batch, long u
 /* The gradient by the inputs: dx [batch][inputs] of slopes [batch][units], which [batch][units] (NULL for linear units) and weight. */
 int sparring_dense_input(const float *slopes, const uint8_t *which, const float *weight, float *dx, long batch, long inputs, long units,
                          long pieces, long parts, int threads) {
+    if (inputs <= THIN) {
+        float *turned = take_turned(inputs, units, pieces);
+        if (!turned) return 1;
+        turn(turned, weight, pieces * units, inputs);
+        narrow(slopes, which, turned, NULL, dx, batch, inputs, units, pieces, threads);
+        free(turned);
+        return 0;
+    }
+    if (units <= THIN && !which) {
+        widen(slopes, weight, NULL, NULL, dx, batch, units, inputs, 1, LINEAR, threads);
+        return 0;
+    }
     long tall = ceil_div(batch, SIDE), depth = ceil_div(units, SIDE), wide = ceil_div(inputs, SIDE);
     long panel = pieces * depth * parts * BLOCK;
     bf16 *left, *right;
@@ -242,6 +251,22 @@ int sparring_dense_input(const float *slopes, const uint8_t *which, const float 
 /* The gradients by weight [pieces][units][inputs] and by bias [pieces][units] (NULL: not wanted) of slopes, which and x. */
 int sparring_dense_weight(const float *slopes, const uint8_t *which, const float *x, float *weight, float *bias, long batch, long inputs,
                           long units, long pieces, long parts, int threads) {
+    if (inputs <= THIN) {
+        float *turned = take_turned(inputs, units, pieces);
+        if (!turned) return 1;
+        thin_weight(x, slopes, which, turned, bias, batch, inputs, units, pieces, threads);
+        turn(weight, turned, inputs, pieces * units);
+        free(turned);
+        return 0;
+    }
+    if (units <= THIN && !which) {
+        thin_weight(slopes, x, NULL, weight, NULL, batch, units, inputs, 1, threads);
+        for (long u = 0; bias && u < units; u++) {
+            bias[u] = 0.0f;
+            for (long r = 0; r < batch; r++) bias[u] += slopes[r * units + u];
+        }
+        return 0;
+    }
     long depth = ceil_div(batch, SIDE), tall = ceil_div(units, SIDE), wide = ceil_div(inputs, SIDE), panel = depth * parts * BLOCK;
     bf16 *left, *right;
     if (take_sides(&left, threads * panel, &right, wide * panel)) return 1;
