@@ -109,13 +109,13 @@ static void pack_weights(bf16 *to, long parts, const float *weight, long pieces,
             }
 }
 
-/* Add the product of so many blocks that follow each other on both sides. */
-static inline void add_products(const bf16 *left, const bf16 *right, long blocks, long parts) {
-    for (long k = 0; k < blocks; k++, left += parts * BLOCK, right += parts * BLOCK) {
-        add_product(left, 64, right, right + HALF);
+/* Add the product of blocks that follow each other on both sides: of so many rows, so much depth in all and so many columns. */
+static inline void add_products(const bf16 *left, const bf16 *right, long rows, long depth, long columns, long parts) {
+    for (; depth > 0; depth -= SIDE, left += parts * BLOCK, right += parts * BLOCK) {
+        add_part(left, 64, right, right + HALF, rows, depth, columns);
         if (parts > 1) {
-            add_product(left, 64, right + BLOCK, right + BLOCK + HALF);
-            add_product(left + BLOCK, 64, right, right + HALF);
+            add_part(left, 64, right + BLOCK, right + BLOCK + HALF, rows, depth, columns);
+            add_part(left + BLOCK, 64, right, right + HALF, rows, depth, columns);
         }
     }
 }
@@ -174,7 +174,7 @@ int sparring_dense(const float *x, const float *weight, const float *bias, uint8
                 for (long i = s * span; i < least(tall, (s + 1) * span); i++)
                     for (long p = 0; p < pieces; p++) {
                         zero_sums();
-                        add_products(left + i * panel, mine + p * panel, depth, parts);
+                        add_products(left + i * panel, mine + p * panel, batch - i * SIDE, inputs, units - u * SIDE, parts);
                         store_sums(sums, 4 * SIDE);
                         for (long half = 0; half < SIDE; half += 16) {
                             long unit = u * SIDE + half;
@@ -236,7 +236,10 @@ int sparring_dense_input(const float *slopes, const uint8_t *which, const float 
                     pack(mine + (p * depth + u) * parts * BLOCK, LEFT, parts, spread(slopes, which, batch, units, i, u, p));
             for (long k = 0; k < wide; k++) {
                 zero_sums();
-                add_products(mine, right + k * panel, pieces * depth, parts);
+                for (long p = 0; p < pieces; p++) {
+                    long at = p * depth * parts * BLOCK;
+                    add_products(mine + at, right + k * panel + at, batch - i * SIDE, units, inputs - k * SIDE, parts);
+                }
                 store_sums(sums, 4 * SIDE);
                 write_sums(dx + i * SIDE * inputs + k * SIDE, inputs, batch - i * SIDE, inputs - k * SIDE, sums);
             }
@@ -294,7 +297,7 @@ int sparring_dense_weight(const float *slopes, const uint8_t *which, const float
                 }
                 for (long k = 0; k < wide; k++) {
                     zero_sums();
-                    add_products(mine, right + k * panel, depth, parts);
+                    add_products(mine, right + k * panel, units - u * SIDE, batch, inputs - k * SIDE, parts);
                     store_sums(sums, 4 * SIDE);
                     float *at = weight + (p * units + u * SIDE) * inputs + k * SIDE;
                     write_sums(at, inputs, units - u * SIDE, inputs - k * SIDE, sums);

@@ -71,6 +71,12 @@ static inline void add_product(const bf16 *left, long row, const bf16 *right, co
     _tile_dpbf16ps(3, 5, 7);
 }
 
+/* The same, of which only so many rows, so much depth and so many columns are not zeros; tiles take all at once. */
+static inline void add_part(const bf16 *left, long row, const bf16 *right, const bf16 *more, long rows, long depth, long columns) {
+    (void)rows, (void)depth, (void)columns;
+    add_product(left, row, right, more);
+}
+
 static inline void end_tiles(void) { _tile_release(); }
 
 #else
@@ -91,25 +97,41 @@ static inline void store_sums(float *to, long row) {
 
 enum { ROWS_AT_ONCE = 8 };
 
-static inline void add_product(const bf16 *left, long row, const bf16 *right, const bf16 *more) {
-    for (long top = 0; top < SIDE; top += ROWS_AT_ONCE) {
-        const char *from = (const char *)left + top * row;
-        __m512 sums[ROWS_AT_ONCE][2];
-        memcpy(sums, held[top], sizeof sums);
+/* Add what so many pairs of depth give to eight rows, in one or both halves of the columns. */
+static inline __attribute__((always_inline)) void add_rows(long top, const bf16 *left, long row, const bf16 *right, const bf16 *more,
+                                                           long pairs, long halves) {
+    const char *from = (const char *)left + top * row;
+    __m512 sums[ROWS_AT_ONCE][2];
+    memcpy(sums, held[top], sizeof sums);
 #pragma GCC unroll 16
-        for (long k = 0; k < SIDE / 2; k++) {
-            const __m512bh low = (__m512bh)_mm512_loadu_si512(right + k * SIDE), high = (__m512bh)_mm512_loadu_si512(more + k * SIDE);
+    for (long k = 0; k < pairs; k++) {
+        const __m512bh low = (__m512bh)_mm512_loadu_si512(right + k * SIDE), high = (__m512bh)_mm512_loadu_si512(more + k * SIDE);
 #pragma GCC unroll 8
-            for (long r = 0; r < ROWS_AT_ONCE; r++) {
-                int32_t pair;
-                memcpy(&pair, from + r * row + 4 * k, sizeof pair);
-                const __m512bh pairs = (__m512bh)_mm512_set1_epi32(pair);
-                sums[r][0] = _mm512_dpbf16_ps(sums[r][0], pairs, low);
-                sums[r][1] = _mm512_dpbf16_ps(sums[r][1], pairs, high);
-            }
+        for (long r = 0; r < ROWS_AT_ONCE; r++) {
+            int32_t pair;
+            memcpy(&pair, from + r * row + 4 * k, sizeof pair);
+            const __m512bh both = (__m512bh)_mm512_set1_epi32(pair);
+            sums[r][0] = _mm512_dpbf16_ps(sums[r][0], both, low);
+            if (halves > 1) sums[r][1] = _mm512_dpbf16_ps(sums[r][1], both, high);
         }
-        memcpy(held[top], sums, sizeof sums);
     }
+    memcpy(held[top], sums, sizeof sums);
+}
+
+static inline void add_product(const bf16 *left, long row, const bf16 *right, const bf16 *more) {
+    for (long top = 0; top < SIDE; top += ROWS_AT_ONCE) add_rows(top, left, row, right, more, SIDE / 2, 2);
+}
+
+/* The same, of which only so many rows, so much depth and so many columns are not zeros. */
+static inline void add_part(const bf16 *left, long row, const bf16 *right, const bf16 *more, long rows, long depth, long columns) {
+    long pairs = ceil_div(least(depth, SIDE), 2);
+    for (long top = 0; top < least(rows, SIDE); top += ROWS_AT_ONCE)
+        if (columns <= 16)
+            add_rows(top, left, row, right, more, pairs, 1);
+        else if (pairs < SIDE / 2)
+            add_rows(top, left, row, right, more, pairs, 2);
+        else
+            add_rows(top, left, row, right, more, SIDE / 2, 2);
 }
 
 #endif
