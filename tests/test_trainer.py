@@ -79,14 +79,14 @@ def test_a_logged_row_is_the_mean_of_its_steps(tmp_path: Path) -> None:
     )
 
 
-def test_the_rate_falls_linearly_to_zero_after_its_start(tmp_path: Path) -> None:
+def test_the_rate_falls_linearly_to_zero_after_its_start_and_stays_there(tmp_path: Path) -> None:
     trainer = trainer_for(tmp_path, "ring", decay_from=0.5, g={"lr": 1.0})
     seen = []
-    for step in range(9):
+    for step in range(12):
         trainer.progress.step = step
         trainer._set_schedules()
         seen.append(trainer.players["G"].optimizer.param_groups[0]["lr"])
-    assert seen == pytest.approx([1, 1, 1, 1, 1, 0.75, 0.5, 0.25, 0])
+    assert seen == pytest.approx([1, 1, 1, 1, 1, 0.75, 0.5, 0.25, 0, 0, 0, 0])
 
 
 def test_the_average_has_the_half_life_it_was_given(tmp_path: Path) -> None:

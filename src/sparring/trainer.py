@@ -215,7 +215,8 @@ class Trainer:
     def _clock(self) -> Clock:
         progress = self.progress
         epoch = progress.images_seen / len(self.data)
-        return Clock(progress.step, progress.images_seen, progress.step / self.total_steps, epoch)
+        done = min(1.0, progress.step / self.total_steps)  # a rehearsal may play on: past the end the rates stay 0
+        return Clock(progress.step, progress.images_seen, done, epoch)
 
     # What a turn is played with: every draw depends on the seed and its place in the run only.
 
