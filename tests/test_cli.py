@@ -254,6 +254,8 @@ def test_own_images_from_a_folder(in_tmp: Path, capsys: pytest.CaptureFixture[st
     assert main(["train", ".", *words, "--out", "runs"]) == 0
     out = capsys.readouterr().out
     assert "6 samples of 3×16×16" in out
+    assert "2 files left out:" in out
+    assert "1 thread\n" in out or "1 thread," in out
     assert "broken.png" in out
     assert "no extractor knows this data" in out
     (path,) = Path("runs").iterdir()

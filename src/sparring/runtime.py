@@ -60,7 +60,7 @@ class Runtime:
         threads = config.threads or cores()
         torch.set_num_threads(threads)
         torch.set_flush_denormal(True)
-        reason = f"{device}, {precision} ({why}), {threads} threads"
+        reason = f"{device}, {precision} ({why}), {threads} thread{'s' if threads > 1 else ''}"
         compiled, fast = None, NETWORKS[config.network].fast
         if device.type == "cpu":
             keep_freed_memory()

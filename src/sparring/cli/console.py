@@ -103,7 +103,7 @@ class ConsoleObserver:
 
     def _list_problems(self, problems: list[str]) -> None:
         if problems:
-            self._console.print(f"{len(problems)} files left out:")
+            self._console.print(f"{len(problems)} file{'s' if len(problems) > 1 else ''} left out:")
             for problem in problems[:_PROBLEMS_SHOWN]:
                 self._console.print(f"  {problem}")
             if len(problems) > _PROBLEMS_SHOWN:

@@ -60,11 +60,13 @@
     },
   });
 
-  // On a logarithmic axis: 1, 2, 5 in each decade where there are few, else the powers of ten.
+  // On a logarithmic axis: 1, 2, 5 in each decade where there are few, else the powers of ten; within less than a decade
+  // those may all lie outside, and the chart's own choice shows some.
   const ticks = (chart) => {
     if (!chart.log) return undefined;
     const values = chart.lines.flatMap((line) => line.y).filter((value) => value > 0).map(Math.log10);
     const decades = Math.max(...values) - Math.min(...values);
+    if (decades < 0.8) return undefined;
     return decades < 2 ? "D2" : Math.ceil(decades / 6);
   };
 
